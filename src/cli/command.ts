@@ -1,0 +1,35 @@
+/**
+ * @file What a command is: a name, words that teach, options, and a function that is imported only when it runs, so
+ * that `--help` is instant. A command parses, calls one function of the library and prints one summary.
+ */
+import type { Command } from 'commander';
+import type { StageContext } from '../context.ts';
+
+/** Handed to every command's action. */
+export interface CommandIO {
+  /** Progress and warnings on stderr; aborted by Ctrl-C. */
+  context: StageContext;
+  /** True with --json: stdout carries machine-readable output only. */
+  json: boolean;
+  /** Human output on stdout; silent under --json. */
+  print(text: string): void;
+  /** One JSON value on stdout (only under --json). */
+  emit(value: unknown): void;
+}
+
+/** A command of `unfold`. Its file in `commands/` is named after it. */
+export interface CommandSpec {
+  name: string;
+  /** One line for the table in `unfold --help`. */
+  summary: string;
+  /** A paragraph or two for `unfold NAME --help`. */
+  description?: string;
+  /** Pasteable examples, each with what it does. */
+  examples: readonly (readonly [command: string, meaning: string])[];
+  /** Declares arguments and options on the commander command (not the action; `--json` and `--backend` are added). */
+  configure(command: Command): void;
+  /** True if the command computes: `--backend` is added and the backend is chosen before `run`. */
+  usesBackend?: boolean;
+  /** `args` are the positional arguments, `options` commander's parsed options. Import heavy modules inside. */
+  run(args: string[], options: Record<string, unknown>, io: CommandIO): Promise<void>;
+}

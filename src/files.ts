@@ -1,0 +1,112 @@
+/**
+ * @file How every artifact reaches the disk: written beside, fsynced, renamed, so that a reader sees the old file or
+ * the new one and a crash leaves neither half. Also content hashes, which manifests are made of.
+ */
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { type FileHandle, mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { UnfoldError } from './errors.ts';
+
+/**
+ * Writes `path` atomically: `write` fills `path.part`, which is fsynced and renamed; the folder is fsynced too.
+ * Left-over `.part` files of a crashed process are overwritten.
+ * @throws UnfoldError `disk-full` when there is no room; the old file, if any, is untouched.
+ */
+export async function writeAtomically(path: string, write: (file: FileHandle) => Promise<void>): Promise<void> {
+  const part = `${path}.part`;
+  await mkdir(dirname(path), { recursive: true });
+  try {
+    const file = await open(part, 'w');
+    try {
+      await write(file);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(part, path);
+    await syncFolder(dirname(path));
+  } catch (error) {
+    await rm(part, { force: true });
+    throw explainDisk(error, path);
+  }
+}
+
+/** Atomic write of one string or byte array. */
+export async function writeFileAtomically(path: string, content: string | Uint8Array): Promise<void> {
+  await writeAtomically(path, (file) => file.writeFile(content));
+}
+
+/** Atomic write of a value as indented JSON with a final newline. */
+export async function writeJson(path: string, value: unknown): Promise<void> {
+  await writeFileAtomically(path, `${JSON.stringify(value, null, 2)}\n`);
+}
+
+/** Reads JSON; a missing or malformed file is an UnfoldError that names it. `todo` says how such a file is made. */
+export async function readJson(path: string, todo = 'make the file again'): Promise<unknown> {
+  let text: string;
+  try {
+    text = await readFile(path, 'utf8');
+  } catch (cause) {
+    throw new UnfoldError('missing-file', { where: path, expected: 'a JSON file', found: 'no readable file', todo, cause });
+  }
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    const found = `${text.length} characters that do not parse (${(cause as Error).message})`;
+    throw new UnfoldError('bad-json', { where: path, expected: 'JSON', found, todo, cause });
+  }
+}
+
+/** True if something is there. */
+export async function exists(path: string): Promise<boolean> {
+  return stat(path).then(
+    () => true,
+    () => false,
+  );
+}
+
+/** SHA-256 of a file's bytes, hex, read in pieces. */
+export async function sha256File(path: string): Promise<string> {
+  const hash = createHash('sha256');
+  for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 })) hash.update(chunk as Buffer);
+  return hash.digest('hex');
+}
+
+/** SHA-256 of bytes or of a string's UTF-8, hex. */
+export function sha256(content: string | Uint8Array): string {
+  return createHash('sha256').update(content).digest('hex');
+}
+
+/** SHA-256 of a JSON value with its keys in sorted order: equal settings have equal hashes. */
+export function hashOf(value: unknown): string {
+  return sha256(JSON.stringify(value, sortedKeys));
+}
+
+function sortedKeys(_key: string, value: unknown): unknown {
+  if (value === null || typeof value !== 'object' || Array.isArray(value)) return value;
+  return Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0)));
+}
+
+/** Makes a rename durable: the folder's own entry is fsynced. */
+export async function syncFolder(path: string): Promise<void> {
+  const folder = await open(path, 'r');
+  try {
+    await folder.sync();
+  } finally {
+    await folder.close();
+  }
+}
+
+/** ENOSPC, EDQUOT and EFBIG become a lesson; anything else passes through. */
+export function explainDisk(error: unknown, path: string): unknown {
+  const code = (error as NodeJS.ErrnoException)?.code;
+  if (code !== 'ENOSPC' && code !== 'EDQUOT' && code !== 'EFBIG') return error;
+  return new UnfoldError('disk-full', {
+    where: path,
+    expected: 'room to write the file',
+    found: `${code}: the disk, quota or file-size limit is reached`,
+    todo: 'free space or choose another --out, then run the same command again: finished files are kept and skipped',
+    cause: error,
+  });
+}

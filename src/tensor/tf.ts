@@ -1,0 +1,6 @@
+/**
+ * @file The one place that imports tfjs. Its CommonJS and ES module builds keep separate registries of kernels and
+ * gradients, so everything in Unfold imports `tf` from here, and Node resolves it to the CommonJS build that
+ * `@tensorflow/tfjs-node(-gpu)` also loads.
+ */
+export * from '@tensorflow/tfjs-core';

@@ -1,0 +1,127 @@
+/**
+ * @file The command line: builds commander's program from the table of commands, chooses the backend, turns errors
+ * into lessons and Ctrl-C into an orderly stop. Exit codes: 0 done, 1 the user can mend it, 2 a fault of ours,
+ * 130 stopped by Ctrl-C (run the same command again to go on).
+ */
+import { readFileSync } from 'node:fs';
+import { Command, CommanderError, Option } from 'commander';
+import pc from 'picocolors';
+import { nearest, UnfoldError } from '../errors.ts';
+import type { CommandIO, CommandSpec } from './command.ts';
+import { commands } from './commands/index.ts';
+import { terminalContext } from './terminal.ts';
+
+const BACKENDS = ['auto', 'native', 'tensorflow', 'webgpu', 'wasm', 'cpu'];
+
+const INTRODUCTION = `Train sparse autoencoders on the activations of a hooked GPT-2: text in, features out.
+
+The whole flow on the bundled model and novels, about two minutes:
+  $ unfold run pipelines/quickstart.yaml`;
+
+/** Runs `unfold` with these arguments; returns the exit code. */
+export async function main(argv: readonly string[]): Promise<number> {
+  const stop = stopOnInterrupt();
+  try {
+    await buildProgram(stop).parseAsync(argv.length ? [...argv] : ['--help'], { from: 'user' });
+    return stop.aborted ? 130 : 0;
+  } catch (error) {
+    return report(error, argv.includes('--json'), stop);
+  }
+}
+
+/** The program with every command; exported for tests and for generated documentation. */
+export function buildProgram(signal: AbortSignal = new AbortController().signal): Command {
+  const program = new Command('unfold')
+    .description(INTRODUCTION)
+    .version(packageVersion(), '-V, --version')
+    .showHelpAfterError('(unfold --help lists the commands)')
+    .exitOverride()
+    .configureHelp({ showGlobalOptions: false });
+  for (const spec of commands) program.addCommand(buildCommand(spec, signal));
+  return program;
+}
+
+function buildCommand(spec: CommandSpec, signal: AbortSignal): Command {
+  const command = new Command(spec.name).summary(spec.summary).description(spec.description ?? spec.summary);
+  spec.configure(command);
+  if (spec.usesBackend) {
+    command.addOption(new Option('--backend <name>', 'where tensors live').choices(BACKENDS).default('auto'));
+  }
+  command.option('--json', 'one JSON object on stdout instead of text');
+  command.option('--quiet', 'no progress bars and notes (warnings stay)');
+  command.addHelpText('after', `\nExamples:\n${exampleLines(spec)}`);
+  command.exitOverride();
+  return command.action(async () => runCommand(spec, command, signal));
+}
+
+async function runCommand(spec: CommandSpec, command: Command, signal: AbortSignal): Promise<void> {
+  const options = command.opts<Record<string, unknown>>();
+  const io = commandIO(Boolean(options.json), Boolean(options.quiet), signal);
+  if (spec.usesBackend) {
+    const { useBackend } = await import('../tensor/backend.ts');
+    await useBackend(options.backend as 'auto', io.context);
+  }
+  await spec.run(command.args, options, io);
+}
+
+function commandIO(json: boolean, quiet: boolean, signal: AbortSignal): CommandIO {
+  return {
+    context: terminalContext(signal, quiet),
+    json,
+    print: (text) => {
+      if (!json) process.stdout.write(`${text}\n`);
+    },
+    emit: (value) => {
+      if (json) process.stdout.write(`${JSON.stringify(value)}\n`);
+    },
+  };
+}
+
+function exampleLines(spec: CommandSpec): string {
+  return spec.examples.map(([line, meaning]) => `  ${pc.dim(`# ${meaning}`)}\n  $ ${line}`).join('\n');
+}
+
+/** First Ctrl-C asks the stage to stop in order; the second ends the process. */
+function stopOnInterrupt(): AbortSignal {
+  const controller = new AbortController();
+  const onSignal = (name: NodeJS.Signals) => {
+    if (controller.signal.aborted) process.exit(130);
+    process.stderr.write(
+      pc.yellow(`\n${name}: stopping after the unit in hand; press Ctrl-C again to stop at once\n`),
+    );
+    controller.abort(new Error(name));
+  };
+  process.on('SIGINT', onSignal);
+  process.on('SIGTERM', onSignal);
+  return controller.signal;
+}
+
+function report(error: unknown, json: boolean, stop: AbortSignal): number {
+  if (error instanceof CommanderError) return error.exitCode;
+  if (stop.aborted && !(error instanceof UnfoldError && error.kind !== 'stopped')) {
+    process.stderr.write(`stopped; the same command goes on where it was\n`);
+    return 130;
+  }
+  if (error instanceof UnfoldError) {
+    if (json)
+      process.stdout.write(
+        `${JSON.stringify({ error: { kind: error.kind, ...error.lesson, cause: undefined } })}\n`,
+      );
+    process.stderr.write(`${pc.red('error')} ${error.message}\n`);
+    return 1;
+  }
+  const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  if (json) process.stdout.write(`${JSON.stringify({ error: { kind: 'internal', found: text } })}\n`);
+  process.stderr.write(`${pc.red('internal error')} (this is our fault; please report it)\n${text}\n`);
+  return 2;
+}
+
+/** The version in package.json. */
+export function packageVersion(): string {
+  const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
+    version: string;
+  };
+  return version;
+}
+
+if (process.argv[1]?.endsWith('main.ts')) process.exitCode = await main(process.argv.slice(2));

@@ -1,0 +1,108 @@
+/**
+ * @file The native addon: C++ kernels behind Node-API, built by scripts/build-native.mjs into build/native. This file
+ * finds the build that this processor can run, types what it exports, and says what was found. It computes nothing; the
+ * tfjs backend `native` (backends/native.ts) is made of it.
+ */
+import { existsSync, readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { NativeAddon } from './native-types.ts';
+
+export type { NativeAddon } from './native-types.ts';
+
+/** A matrix-product library: oneDNN, OpenBLAS, Apple's Accelerate, or our own kernel. */
+export type BlasName = 'dnnl' | 'openblas' | 'accelerate' | 'own';
+
+/** What `unfold doctor` says about the addon. */
+export interface NativeInfo {
+  /** Whether the addon is loaded. */
+  available: boolean;
+  /** Why it is not, or how to mend it: the build's own words. */
+  reason?: string;
+  mend?: string;
+  /** Instruction set of the loaded build: `avx512`, `avx2` or `baseline`. */
+  variant?: string;
+  /** Threads that kernels use (`UNFOLD_THREADS`, else physical cores), and from where. */
+  threads?: number;
+  threadRuntime?: string;
+  /** The library that products run on, why it was chosen, and all that were found. */
+  blas?: BlasName;
+  blasWhy?: string;
+  libraries?: { name: BlasName; version: string }[];
+}
+
+interface Loaded {
+  addon?: NativeAddon;
+  variant?: string;
+  reason?: string;
+}
+
+const require = createRequire(import.meta.url);
+let loaded: Loaded | undefined;
+
+/** The package's root: the nearest folder upwards that has package.json (this file runs from src and from dist). */
+function packageRoot(): string {
+  let folder = path.dirname(fileURLToPath(import.meta.url));
+  while (!existsSync(path.join(folder, 'package.json')) && path.dirname(folder) !== folder) {
+    folder = path.dirname(folder);
+  }
+  return folder;
+}
+
+const buildFolder = () => path.join(packageRoot(), 'build', 'native');
+
+/** The build's record, where there is one. */
+function buildRecord(): { ok?: boolean; reason?: string; mend?: string } {
+  try {
+    return JSON.parse(readFileSync(path.join(buildFolder(), 'build.json'), 'utf8'));
+  } catch {
+    return {};
+  }
+}
+
+function load(): Loaded {
+  if (process.env.UNFOLD_NATIVE === '0') return { reason: 'UNFOLD_NATIVE=0' };
+  const probe = path.join(buildFolder(), 'probe.node');
+  if (!existsSync(probe)) return { reason: buildRecord().reason ?? 'the native kernels were not built' };
+  try {
+    const { variant } = require(probe) as { variant: string };
+    return { addon: require(path.join(buildFolder(), `unfold.${variant}.node`)) as NativeAddon, variant };
+  } catch (error) {
+    return { reason: error instanceof Error ? error.message : String(error) };
+  }
+}
+
+/** The addon's functions, or undefined where it was not built or cannot be loaded ({@link nativeInfo} says why). */
+export function nativeAddon(): NativeAddon | undefined {
+  loaded ??= load();
+  return loaded.addon;
+}
+
+/** What was built, what was loaded, with which library, on how many threads. */
+export function nativeInfo(): NativeInfo {
+  const addon = nativeAddon();
+  if (!addon) {
+    return {
+      available: false,
+      reason: loaded?.reason,
+      mend: buildRecord().mend ?? 'npm run build:native',
+    };
+  }
+  const [blas, blasWhy] = addon.blasChosen().split('\t') as [BlasName, string];
+  const libraries = addon
+    .blasLibraries()
+    .trim()
+    .split('\n')
+    .map((line) => line.split('\t') as [BlasName, string])
+    .map(([name, version]) => ({ name, version }));
+  return {
+    available: true,
+    variant: loaded?.variant,
+    threads: addon.threads(),
+    threadRuntime: addon.threadRuntime(),
+    blas,
+    blasWhy,
+    libraries,
+  };
+}

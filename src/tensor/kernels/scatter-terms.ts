@@ -1,0 +1,49 @@
+/**
+ * @file Weight gradients of a sparse code as what they are: a few (latent, coefficient, row) triples, not a [F, d]
+ * matrix. A loss with several parts (main, AuxK, Matryoshka levels) is a list of terms; whoever consumes them (norm,
+ * Adam, or a dense matrix for the judge) sums over all.
+ */
+import type * as tf from '../tf.ts';
+import { requireTensor } from './check.ts';
+import type { NamedTensors } from './composite.ts';
+
+/** One part of the gradient of a bias: db[indices[b, j]] += coefficients[b, j]. */
+export interface BiasTerm {
+  /** [B, k] int32 in [0, F). */
+  indices: tf.Tensor2D;
+  /** [B, k]. */
+  coefficients: tf.Tensor2D;
+}
+
+/** One part of the gradient of a weight: dW[indices[b, j]] += coefficients[b, j] · rows[b]. B and k may differ between terms. */
+export interface ScatterTerm extends BiasTerm {
+  /** [B, d]. */
+  rows: tf.Tensor2D;
+}
+
+/** Terms as named inputs of a kernel: `indices0`, `coefficients0`, `rows0`, `indices1`, … */
+export function termInputs(
+  terms: readonly (BiasTerm | ScatterTerm)[],
+  where: string,
+  d?: number,
+): NamedTensors {
+  const inputs: NamedTensors = {};
+  terms.forEach((term, i) => {
+    requireTensor(term.coefficients, term.indices.shape, `${where}: coefficients of term ${i}`);
+    inputs[`indices${i}`] = term.indices;
+    inputs[`coefficients${i}`] = term.coefficients;
+    if (d === undefined || !('rows' in term)) return;
+    requireTensor(term.rows, [term.indices.shape[0], d], `${where}: rows of term ${i}`);
+    inputs[`rows${i}`] = term.rows;
+  });
+  return inputs;
+}
+
+/** The inverse of {@link termInputs}. */
+export function termsOf(inputs: NamedTensors, count: number): ScatterTerm[] {
+  return Array.from({ length: count }, (_, i) => ({
+    indices: inputs[`indices${i}`] as tf.Tensor2D,
+    coefficients: inputs[`coefficients${i}`] as tf.Tensor2D,
+    rows: inputs[`rows${i}`] as tf.Tensor2D,
+  }));
+}

@@ -1,0 +1,83 @@
+/**
+ * @file Files as streams of text: gzip is looked through, UTF-8 is checked, and what is not text is refused with its
+ * place. A byte-order mark at the beginning is dropped.
+ */
+import { createReadStream } from 'node:fs';
+import { pipeline } from 'node:stream';
+import { createGunzip } from 'node:zlib';
+import { UnfoldError } from '../../errors.ts';
+import type { ByteStream, ReadOptions, SourceFile } from './format.ts';
+
+const READ_BYTES = 256 * 1024;
+
+/** The file's bytes, gunzipped where its name ends in `.gz`. Errors of the file system pass through. */
+export function openBytes(file: SourceFile, options: Pick<ReadOptions, 'advance' | 'signal'>): ByteStream {
+  const raw = createReadStream(file.path, { highWaterMark: READ_BYTES });
+  raw.on('data', (chunk) => options.advance(chunk.length));
+  raw.pause();
+  if (!file.path.endsWith('.gz')) return raw;
+  const unzipped = createGunzip({ chunkSize: READ_BYTES });
+  pipeline(raw, unzipped, () => {});
+  return unzipped;
+}
+
+/**
+ * The file's text, piece by piece.
+ * @throws UnfoldError `bad-text` for NUL bytes, ill-formed UTF-8 and broken gzip, with the byte's place.
+ */
+export async function* openText(file: SourceFile, options: Pick<ReadOptions, 'advance' | 'signal'>): AsyncGenerator<string> {
+  const decoder = new TextDecoder('utf-8', { fatal: true });
+  const bytes = openBytes(file, options);
+  let at = 0;
+  try {
+    for await (const chunk of bytes as AsyncIterable<Buffer>) {
+      if (options.signal.aborted) throw options.signal.reason;
+      refuseNul(file, chunk, at);
+      const text = decode(decoder, file, chunk, at);
+      at += chunk.length;
+      if (text !== '') yield text;
+    }
+    const rest = decode(decoder, file, undefined, at);
+    if (rest !== '') yield rest;
+  } catch (cause) {
+    throw explainGzip(cause, file);
+  } finally {
+    bytes.destroy();
+  }
+}
+
+function refuseNul(file: SourceFile, chunk: Buffer, at: number): void {
+  const nul = chunk.indexOf(0);
+  if (nul >= 0) throw notText(file, `a NUL byte at byte ${at + nul}: a binary file, or UTF-16`);
+}
+
+function decode(decoder: InstanceType<typeof TextDecoder>, file: SourceFile, chunk: Buffer | undefined, at: number): string {
+  try {
+    return chunk === undefined ? decoder.decode() : decoder.decode(chunk, { stream: true });
+  } catch {
+    const end = chunk === undefined ? 'a character that is cut off at the end' : `bytes that are not UTF-8 after byte ${at}`;
+    throw notText(file, end);
+  }
+}
+
+function notText(file: SourceFile, found: string): UnfoldError {
+  return new UnfoldError('bad-text', {
+    where: file.path,
+    expected: 'text in UTF-8',
+    found,
+    todo: 'leave the file out, or convert it: iconv -f LATIN1 -t UTF-8 FILE > NEW (UTF-16 for files of Windows)',
+  });
+}
+
+/** zlib's errors become a lesson. */
+export function explainGzip(error: unknown, file: SourceFile): unknown {
+  const code = (error as NodeJS.ErrnoException)?.code;
+  if (typeof code !== 'string' || !code.startsWith('Z_')) return error;
+  return new UnfoldError('bad-text', {
+    where: file.path,
+    expected: 'a whole gzip file',
+    found: (error as Error).message,
+    todo: 'download or compress the file again',
+    cause: error,
+  });
+}

@@ -1,0 +1,81 @@
+/**
+ * @file Plain text: a file is a document, or several with a separator between them. Long documents are handed on in
+ * pieces that are cut in front of a space or line end after anything else, where GPT-2's pre-tokeniser always cuts, so that a file of any size goes through bounded memory and its ids are those of the whole.
+ */
+import { UnfoldError } from '../../errors.ts';
+import { openText } from './bytes.ts';
+import type { Piece, ReadOptions, SourceFile, TextFormat } from './format.ts';
+
+const PIECE_CHARACTERS = 32 * 1024;
+/** White space in some version of Unicode, and what looks like it: never cut behind one. */
+const MAY_BE_SPACE = /[\s\u0085\u180e\u200b-\u200f\u2060\ufeff]/u;
+/** V8's strings end at 2^29 - 24 characters; stop well before. */
+const WHOLE_LIMIT = 2 ** 28;
+
+/** `.txt` and whatever else is text. */
+export const plainText: TextFormat = { name: 'text', endings: ['.txt', '.text'], read: readPlain };
+
+async function* readPlain(file: SourceFile, options: ReadOptions): AsyncGenerator<Piece> {
+  const { document_separator: separator } = options;
+  let pending = '';
+  let starts = true;
+  for await (const text of openText(file, options)) {
+    pending += text;
+    if (separator !== null) {
+      for (let at = pending.indexOf(separator); at >= 0; at = pending.indexOf(separator)) {
+        yield* pieces(pending.slice(0, at), starts, options.cut);
+        pending = pending.slice(at + separator.length);
+        starts = true;
+      }
+    }
+    refuseHuge(file, pending.length);
+    // What could be the beginning of a separator stays behind; only new text is searched, so time stays linear.
+    const margin = separator?.length ?? 1;
+    const end = options.cut ? lastCut(pending, pending.length - margin, pending.length - text.length - margin) : 0;
+    if (end < PIECE_CHARACTERS) continue;
+    yield* pieces(pending.slice(0, end), starts, true);
+    pending = pending.slice(end);
+    starts = false;
+  }
+  yield* pieces(pending, starts, options.cut);
+}
+
+/** A text as pieces of bounded size; none for an empty text. */
+export function* pieces(text: string, starts: boolean, cut: boolean): Generator<Piece> {
+  let at = 0;
+  while (cut && text.length - at > 2 * PIECE_CHARACTERS) {
+    const end = lastCut(text, at + PIECE_CHARACTERS, at + 1) || nextCut(text, at + PIECE_CHARACTERS);
+    yield { text: text.slice(at, end), starts: starts && at === 0 };
+    at = end;
+  }
+  if (at < text.length) yield { text: text.slice(at), starts: starts && at === 0 };
+}
+
+/** The last place at or before `from` and after `least` where a text may be cut, or 0. */
+function lastCut(text: string, from: number, least: number): number {
+  for (let at = Math.min(from, text.length - 1); at >= Math.max(1, least); at--) if (mayCut(text, at)) return at;
+  return 0;
+}
+
+/** The first place after `from` where a text may be cut, or its end. */
+function nextCut(text: string, from: number): number {
+  for (let at = from + 1; at < text.length; at++) if (mayCut(text, at)) return at;
+  return text.length;
+}
+
+function mayCut(text: string, at: number): boolean {
+  const next = text.charCodeAt(at);
+  if (next !== 0x20 && next !== 0x0a) return false;
+  const before = text.charCodeAt(at - 1);
+  return before > 0x20 && (before < 0x7f || !MAY_BE_SPACE.test(text[at - 1]!));
+}
+
+function refuseHuge(file: SourceFile, characters: number): void {
+  if (characters <= WHOLE_LIMIT) return;
+  throw new UnfoldError('bad-text', {
+    where: file.path,
+    expected: `documents of up to ${WHOLE_LIMIT} characters, or with spaces where they can be cut`,
+    found: `${characters} characters without an end`,
+    todo: 'name what parts the documents with --document-separator, or split the file',
+  });
+}

@@ -1,0 +1,109 @@
+/**
+ * @file Documents of token ids into contexts of one length, token for token as SAELens does it
+ * (`tokenization_and_batching.concat_and_batch_sequences`): documents follow one another, cut where a context ends;
+ * a context begins with BOS; documents that share a context are parted by a separator; no such token is doubled
+ * where it is there already. What does not fill a context at the very end is left out. One difference: an id of 0 is
+ * an id (SAELens takes a BOS of 0 for "none" when sequences are not concatenated).
+ */
+
+/** Token ids of the packing; undefined means "do not add". */
+export interface PackOptions {
+  context_size: number;
+  beginBatch?: number | undefined;
+  beginSequence?: number | undefined;
+  separator?: number | undefined;
+  disableConcat?: boolean;
+}
+
+/** Takes the ids of documents in order, piece by piece, and hands on full contexts. */
+export interface Packer {
+  /** The next ids; `startsDocument` is true for the first piece of a document. Empty pieces are allowed. */
+  push(ids: Int32Array, startsDocument: boolean): void;
+  /** After the last piece. */
+  end(): void;
+}
+
+/** A packer that gives every full context to `emit`; the array is reused, so `emit` copies what it keeps. */
+export function packer(options: PackOptions, emit: (context: Int32Array) => void): Packer {
+  return options.disableConcat ? new SinglePacker(options, emit) : new ConcatPacker(options, emit);
+}
+
+class ConcatPacker implements Packer {
+  readonly #options: PackOptions;
+  readonly #emit: (context: Int32Array) => void;
+  readonly #context: Int32Array;
+  #filled = 0;
+  #atStart = false;
+
+  constructor(options: PackOptions, emit: (context: Int32Array) => void) {
+    this.#options = options;
+    this.#emit = emit;
+    this.#context = new Int32Array(options.context_size);
+  }
+
+  push(ids: Int32Array, startsDocument: boolean): void {
+    if (startsDocument) this.#atStart = true;
+    let offset = 0;
+    while (offset < ids.length) {
+      for (const token of this.#prefix(ids[offset]!)) this.#add(token);
+      this.#atStart = false;
+      const count = Math.min(this.#context.length - this.#filled, ids.length - offset);
+      this.#context.set(ids.subarray(offset, offset + count), this.#filled);
+      this.#filled += count;
+      offset += count;
+      if (this.#filled < this.#context.length) continue;
+      this.#emit(this.#context);
+      this.#filled = 0;
+    }
+  }
+
+  end(): void {}
+
+  /** What goes between the tokens so far and `first`, in order. */
+  #prefix(first: number): number[] {
+    const { beginBatch, beginSequence, separator } = this.#options;
+    const prefix: number[] = [];
+    const need = (token: number | undefined) => token !== undefined && token !== (prefix[0] ?? first);
+    if (this.#atStart && need(beginSequence)) prefix.unshift(beginSequence!);
+    if (this.#filled === 0 && need(beginBatch)) prefix.unshift(beginBatch!);
+    if (this.#filled > 0 && this.#atStart && need(separator)) prefix.unshift(separator!);
+    return prefix;
+  }
+
+  /** A prefix that reaches over the context's end is cut, as in SAELens. */
+  #add(token: number): void {
+    if (this.#filled < this.#context.length) this.#context[this.#filled++] = token;
+  }
+}
+
+class SinglePacker implements Packer {
+  readonly #options: PackOptions;
+  readonly #emit: (context: Int32Array) => void;
+  readonly #document: Int32Array;
+  #filled = 0;
+
+  constructor(options: PackOptions, emit: (context: Int32Array) => void) {
+    this.#options = options;
+    this.#emit = emit;
+    this.#document = new Int32Array(options.context_size);
+  }
+
+  push(ids: Int32Array, startsDocument: boolean): void {
+    if (startsDocument) this.end();
+    const count = Math.min(ids.length, this.#document.length - this.#filled);
+    this.#document.set(ids.subarray(0, count), this.#filled);
+    this.#filled += count;
+  }
+
+  end(): void {
+    const { context_size, beginSequence, beginBatch } = this.#options;
+    const first = beginSequence ?? beginBatch;
+    if (this.#filled === 0) return;
+    if (first !== undefined && this.#filled >= context_size - 1 && this.#document[0] !== first) {
+      this.#emit(Int32Array.of(first, ...this.#document.subarray(0, context_size - 1)));
+    } else if (this.#filled === context_size) {
+      this.#emit(this.#document);
+    }
+    this.#filled = 0;
+  }
+}

@@ -1,0 +1,114 @@
+/**
+ * @file `manifest.json` of a harvest: what the rows are, by content hash, and which files hold them. It is there from
+ * the start (`complete: false`), so that a rerun with other settings is noticed before anything is mixed; the list of
+ * shards is filled in when the last one is finished. No times, no machine names: equal harvests have equal manifests.
+ */
+import { join } from 'node:path';
+import { z } from 'zod';
+import { UnfoldError } from '../errors.ts';
+import { exists, hashOf, readJson, writeJson } from '../files.ts';
+
+const shardSchema = z.object({
+  file: z.string(),
+  first_block: z.int(),
+  blocks: z.int(),
+  rows: z.int(),
+  bytes: z.int(),
+  sha256: z.string(),
+});
+
+const manifestSchema = z.object({
+  format: z.literal('unfold-shards-1'),
+  /** Version of Unfold that started the harvest. */
+  unfold: z.string(),
+  complete: z.boolean(),
+  /** Hash of everything that determines the rows (hashes, hooks, dtype and the settings that matter). */
+  content_hash: z.string(),
+  /** SHA-256 of the model's weights and configuration, of the tokeniser and of the token contexts. */
+  hashes: z.object({ model: z.string(), tokenizer: z.string(), corpus: z.string() }),
+  hooks: z.array(z.object({ name: z.string(), width: z.int().positive() })),
+  dtype: z.enum(['float16', 'float32']),
+  /** The harvest's settings, so that a person can see and repeat them. */
+  settings: z.record(z.string(), z.unknown()),
+  rows: z.int(),
+  blocks: z.int(),
+  /** How many files there are, and how many blocks each but the last holds. */
+  shard_count: z.int(),
+  blocks_per_shard: z.int(),
+  /** Per hook, over all rows, from the float32 values; filled in at the end. */
+  mean_norm: z.record(z.string(), z.number().nullable()),
+  shards: z.array(shardSchema),
+});
+
+/** See {@link manifestSchema}'s fields. */
+export type Manifest = z.infer<typeof manifestSchema>;
+
+/** The name of the manifest in a folder of shards. */
+export const MANIFEST = 'manifest.json';
+
+/** The manifest in `dir`, or nothing if there is none. */
+export async function readManifest(dir: string): Promise<Manifest | undefined> {
+  const path = join(dir, MANIFEST);
+  if (!(await exists(path))) return undefined;
+  const todo = 'choose another folder, or delete this one and harvest again';
+  const parsed = manifestSchema.safeParse(await readJson(path, todo));
+  if (parsed.success) return parsed.data;
+  throw new UnfoldError('bad-manifest', {
+    where: path,
+    expected: 'the manifest of a harvest (unfold-shards-1)',
+    found: z.prettifyError(parsed.error),
+    todo,
+  });
+}
+
+/** Writes the manifest atomically. */
+export const writeManifest = (dir: string, manifest: Manifest): Promise<void> =>
+  writeJson(join(dir, MANIFEST), manifest);
+
+/** What determines the rows, from which the content hash is made. */
+export type RowIdentity = Pick<Manifest, 'hashes' | 'hooks' | 'dtype'> & {
+  context_size: number;
+  batch_contexts: number;
+  exclude_token_ids: readonly number[];
+  positions: readonly number[];
+};
+
+/** The content hash of rows: equal for shards and a live source of the same settings. */
+export const contentHashOf = (identity: RowIdentity): string =>
+  hashOf({ format: 'unfold-rows-1', ...identity });
+
+/**
+ * The new harvest must be the one that was begun in this folder.
+ * @throws UnfoldError `settings-differ`, naming every entry that differs
+ */
+export function checkSameHarvest(dir: string, old: Manifest, now: Manifest): void {
+  const differences = [...differing(comparable(old), comparable(now))];
+  if (!differences.length) return;
+  throw new UnfoldError('settings-differ', {
+    where: join(dir, MANIFEST),
+    expected: `the harvest begun here: ${differences.map((d) => `${d.key} ${d.old}`).join(', ')}`,
+    found: `a harvest with ${differences.map((d) => `${d.key} ${d.now}`).join(', ')}`,
+    todo: 'choose another --out, use the old settings, or delete the folder',
+  });
+}
+
+function comparable({ hashes, hooks, dtype, settings, shard_count, blocks_per_shard, rows }: Manifest) {
+  const names = hooks.map(({ name, width }) => `${name}[${width}]`).join(' ');
+  const files = { shard_count, blocks_per_shard, rows };
+  return {
+    ...settings,
+    model_hash: hashes.model,
+    tokenizer_hash: hashes.tokenizer,
+    corpus_hash: hashes.corpus,
+    hooks: names,
+    dtype,
+    ...files,
+  };
+}
+
+function* differing(old: Record<string, unknown>, now: Record<string, unknown>) {
+  for (const key of new Set([...Object.keys(old), ...Object.keys(now)])) {
+    const [a, b] = [JSON.stringify(old[key]), JSON.stringify(now[key])];
+    if (a !== b) yield { key, old: a, now: b };
+  }
+}

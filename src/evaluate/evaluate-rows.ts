@@ -1,0 +1,57 @@
+/**
+ * @file Evaluates a coder on stored activations, without a model: reconstruction and sparsity only.
+ */
+import { outputWidth } from '../coders/config.ts';
+import { type StageContext, silent } from '../context.ts';
+import { UnfoldError } from '../errors.ts';
+import type { BlockSource } from '../shards/block-source.ts';
+import { type CoderHooks, hooksOf } from './coder-hooks.ts';
+import { passThrough } from './coder-pass.ts';
+import { definitionsOf } from './definitions.ts';
+import { breathe, type Evaluation, summaryLine } from './evaluate.ts';
+import { ReconstructionAccumulator } from './reconstruction.ts';
+import { SparsityAccumulator } from './sparsity.ts';
+import { weightStatistics } from './weights.ts';
+
+/**
+ * Evaluates on stored activations, without a model: reconstruction and sparsity only.
+ * @param source rows of one of the hooks that `coder` reads, and of the one it writes
+ */
+export async function evaluateRows(
+  { coder, source, ...hooks }: CoderHooks & { source: BlockSource },
+  context: StageContext = silent(),
+): Promise<Evaluation> {
+  const { hookIn, hookOut } = hooksOf({ coder, ...hooks });
+  const reconstruction = new ReconstructionAccumulator(outputWidth(coder.cfg));
+  const sparsity = new SparsityAccumulator(coder.cfg.d_sae);
+  const bar = context.bar('evaluate', source.blockRows.length, 'blocks');
+  for (let i = 0; i < source.blockRows.length; i++) {
+    await breathe(context);
+    const block = await source.readBlock(i);
+    const pass = passThrough(coder, rowsOf(block.activations, hookIn), block.rows);
+    reconstruction.add(rowsOf(block.activations, hookOut), pass.xhat, block.rows);
+    sparsity.add(pass.acts, block.seqId);
+    bar.update(i + 1);
+  }
+  const metrics = { ...reconstruction.result(), ...sparsity.result() };
+  bar.finish(summaryLine(metrics));
+  return {
+    metrics,
+    definitions: definitionsOf(metrics),
+    tokens: { contexts: source.blockRows.length, total: sparsity.rows, counted: sparsity.rows },
+    density_histogram: sparsity.histogram(),
+    latents: sparsity.latents(),
+    weights: weightStatistics(coder),
+  };
+}
+
+function rowsOf(activations: ReadonlyMap<string, Float32Array>, hook: string): Float32Array {
+  const rows = activations.get(hook);
+  if (rows) return rows;
+  throw new UnfoldError('unknown-hook', {
+    where: 'activation shards',
+    expected: `rows of ${hook}, which the coder needs`,
+    found: [...activations.keys()].join(', '),
+    todo: `harvest that hook: unfold harvest --hook-name ${hook} …`,
+  });
+}

@@ -1,0 +1,65 @@
+/**
+ * @file What a stage of a pipeline is: an idempotent function from a small JSON message to files in one folder. The
+ * message holds names and numbers only, so the same function runs in-process and, as a job, on another machine that sees
+ * the same files. A stage's folder is named after a key: the hash of everything that determines its files. Equal key,
+ * equal files; so a finished folder is never made again, and another setting never overwrites what an earlier one made.
+ */
+import type { z } from 'zod';
+import type { StageContext } from '../context.ts';
+
+/** A value that survives JSON. */
+export type Json = string | number | boolean | null | Json[] | { [name: string]: Json | undefined };
+
+/** What an earlier stage left behind. */
+export interface StageInput {
+  dir: string;
+  key: string;
+  result: Record<string, Json | undefined>;
+}
+
+/** The message a stage runs on. */
+export interface StageMessage<Settings = unknown> {
+  settings: Settings;
+  /** By stage name, those in {@link Stage.needs} that the pipeline has. */
+  inputs: Record<string, StageInput>;
+  /** The stage's own folder; it may hold the unfinished work of a run that was stopped. */
+  dir: string;
+}
+
+/** One stage. */
+export interface Stage<Settings = unknown> {
+  name: string;
+  /** Raised when the stage's code makes other files from the same settings. */
+  version: number;
+  /** Stages whose files it reads. */
+  needs: readonly string[];
+  /** Its settings, defaults filled in. */
+  settings: z.ZodType<Settings>;
+  /**
+   * What determines its files besides the stages it needs: settings with paths replaced by the hashes of what they name.
+   * Cheap compared with the stage itself. Settings that change only speed stay out.
+   */
+  identity(settings: Settings): Promise<Json>;
+  /**
+   * Does what is left to do in `message.dir` and returns a small result: numbers, and paths relative to the folder.
+   * Goes on where a stopped run left off; stops soon after `context.signal` is aborted, by throwing its reason.
+   */
+  run(message: StageMessage<Settings>, context: StageContext): Promise<Record<string, Json | undefined>>;
+  /** Files or folders, relative to its own, without which it does not count as finished. */
+  outputs: readonly string[];
+}
+
+/** stage.json of a finished stage. */
+export interface StageManifest {
+  kind: 'unfold.stage/1';
+  stage: string;
+  version: number;
+  key: string;
+  identity: Json;
+  /** Keys of the stages it read. */
+  inputs: Record<string, string>;
+  result: Record<string, Json | undefined>;
+  /** Wall-clock time of all attempts together. */
+  seconds: number;
+  finished_at: string;
+}

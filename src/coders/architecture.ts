@@ -1,0 +1,32 @@
+/**
+ * @file What an architecture tells the rest of Unfold: its keys in cfg.json, the shapes of its tensors, how its vectors
+ * fold, how to build the trained coder and, where it can be trained, the variant that learns. One file each; the
+ * registry lists them.
+ */
+import type { z } from 'zod';
+import type { Coder, Weights } from './base.ts';
+import type { CoderConfig } from './config.ts';
+import type { TrainingArchitecture } from './training.ts';
+
+/** Dimensions by which shapes are written: `['d_in', 'd_sae']`. */
+export type Dimension = 'd_in' | 'd_out' | 'd_sae';
+
+/** One architecture. */
+export interface Architecture {
+  /** Name in cfg.json: `topk`. */
+  name: string;
+  /** One sentence for tables and help. */
+  about: string;
+  /** The whole cfg.json, checked and with defaults. */
+  schema: z.ZodType<CoderConfig>;
+  /** Tensors of the weight file, in SAELens's orientation. */
+  shapes: Readonly<Record<string, readonly Dimension[]>>;
+  /** Vectors [d_sae] in the units of pre-activations: multiplied by a decoder norm that is folded into the encoder. */
+  preActivationUnits: readonly string[];
+  /** Says why the decoder's norms cannot be folded under these settings; undefined if they can. */
+  cannotFoldNorms?(cfg: CoderConfig): string | undefined;
+  /** Builds the coder; `cfg` has passed {@link schema}, `weights` have the right shapes. */
+  create(cfg: CoderConfig, weights: Weights): Coder;
+  /** The variant that learns; absent for architectures that can only be loaded. */
+  training?: TrainingArchitecture;
+}

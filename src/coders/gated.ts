@@ -1,0 +1,34 @@
+/**
+ * @file The gated coder (Rajamanoharan et al., 2024; `sae_lens/saes/gated_sae.py`), to be loaded and run: one path
+ * decides which latents are on, the other how strongly, with shared directions. Training it comes later.
+ */
+import * as tf from '../tensor/tf.ts';
+import type { Architecture } from './architecture.ts';
+import { Coder } from './base.ts';
+import { coderConfig } from './config.ts';
+
+/** a = 1[x W_enc + b_gate > 0] ∘ relu(x (W_enc ∘ exp(r_mag)) + b_mag). */
+export class GatedCoder extends Coder {
+  protected activate(rows: tf.Tensor2D): tf.Tensor2D {
+    const product = tf.matMul(rows, this.weight('W_enc'), false, true);
+    const gate = tf.greater(tf.add(product, this.weight('b_gate')), 0);
+    const magnitude = tf.add(tf.mul(product, tf.exp(this.weight('r_mag'))), this.weight('b_mag'));
+    return tf.mul(tf.cast(gate, 'float32'), tf.relu(magnitude));
+  }
+}
+
+export const gated: Architecture = {
+  name: 'gated',
+  about: 'one path switches a latent, another sets its strength',
+  schema: coderConfig,
+  shapes: {
+    W_enc: ['d_in', 'd_sae'],
+    b_gate: ['d_sae'],
+    b_mag: ['d_sae'],
+    r_mag: ['d_sae'],
+    W_dec: ['d_sae', 'd_out'],
+    b_dec: ['d_out'],
+  },
+  preActivationUnits: ['b_gate', 'b_mag'],
+  create: (cfg, weights) => new GatedCoder(cfg, weights),
+};

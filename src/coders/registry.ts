@@ -1,0 +1,55 @@
+/**
+ * @file Every architecture Unfold knows, one line each, and the way from a name to what it means. An unknown name is
+ * refused and never guessed: a coder read as the wrong architecture gives plausible nonsense.
+ */
+import { UnfoldError } from '../errors.ts';
+import type { Architecture } from './architecture.ts';
+import { gated } from './gated.ts';
+import { jumprelu } from './jumprelu.ts';
+import { standard } from './standard.ts';
+import { topk } from './topk.ts';
+import { jumpreluSkipTranscoder, jumpreluTranscoder, skipTranscoder, transcoder } from './transcoder.ts';
+
+/** All of them, in the order of help texts. */
+export const architectures: readonly Architecture[] = [
+  topk,
+  standard,
+  jumprelu,
+  gated,
+  transcoder,
+  skipTranscoder,
+  jumpreluTranscoder,
+  jumpreluSkipTranscoder,
+];
+
+/** The architecture called `name`. @throws UnfoldError `unknown-architecture`; `where` names the file or setting. */
+export function architectureNamed(name: unknown, where: string): Architecture {
+  const found = architectures.find((architecture) => architecture.name === name);
+  if (found) return found;
+  throw new UnfoldError('unknown-architecture', {
+    where,
+    expected: `one of ${architectures.map((a) => a.name).join(', ')}`,
+    found: name === undefined ? 'no architecture' : `architecture ${JSON.stringify(name)}`,
+    todo:
+      name === undefined
+        ? 'cfg.json of SAELens 6 and later names its architecture; older layouts have to be converted by SAELens first'
+        : 'this architecture cannot be read yet; export the coder as one of those above if it has such a form',
+  });
+}
+
+/** The trainable architecture called `name`. */
+export function trainableNamed(
+  name: string,
+  where: string,
+): Architecture & Required<Pick<Architecture, 'training'>> {
+  const architecture = architectureNamed(name, where);
+  const { training } = architecture;
+  if (training) return { ...architecture, training };
+  const trainable = architectures.filter((a) => a.training).map((a) => a.name);
+  throw new UnfoldError('unknown-architecture', {
+    where,
+    expected: `an architecture that can be trained: ${trainable.join(', ')}`,
+    found: `${name}, which can be loaded and run only`,
+    todo: `choose --architecture ${trainable[0]}`,
+  });
+}

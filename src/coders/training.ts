@@ -1,0 +1,195 @@
+/**
+ * @file The contract of a coder that is being trained: parameters with their Adam moments, one step, and the same
+ * gradients once more as dense matrices for whoever wants to judge the step. Gradients are written out by hand, and a
+ * weight's gradient may be given as scatter terms, so that no [d_sae, d] matrix has to exist. Schedules, data, counters
+ * and files belong to the trainer (`train/`); a step only knows what it is handed.
+ */
+import type { z } from 'zod';
+import { adam } from '../tensor/kernels/adam.ts';
+import { scatterAdam } from '../tensor/kernels/scatter-adam.ts';
+import { scatterNormSquared } from '../tensor/kernels/scatter-norm.ts';
+import type { ScatterTerm } from '../tensor/kernels/scatter-terms.ts';
+import * as tf from '../tensor/tf.ts';
+import type { CoderConfig } from './config.ts';
+
+/** A learnt tensor with its first and second Adam moments; in place on the native backend. */
+export interface Parameter {
+  value: tf.Variable;
+  m: tf.Variable;
+  v: tf.Variable;
+}
+
+/** Parameters by their SAELens names; W_enc is feature-major, [d_sae, d_in]. */
+export type Parameters = Readonly<Record<string, Parameter>>;
+
+/** Rows of one step. Several hooks (crosscoders, cross-layer transcoders) stand side by side in one row. */
+export interface TrainBatch {
+  /** [rows, d_in], already scaled by the trainer's activation scale. */
+  x: tf.Tensor2D;
+  /** [rows, d_out] what is to be predicted; `x` itself if absent. */
+  y?: tf.Tensor2D;
+}
+
+/** What the trainer decides about one step. */
+export interface StepSettings {
+  /** `step` counts from 1: the power in Adam's bias correction. */
+  adam: { lr: number; beta1: number; beta2: number; eps: number; step: number };
+  /** Clips the norm over all gradients together, as `torch.nn.utils.clip_grad_norm_`; Infinity leaves them alone. */
+  max_grad_norm: number;
+  /** 0 to 1: warm-up of the sparsity coefficient. */
+  coefficient: number;
+  /** Latents that count as dead, ascending. */
+  dead: Int32Array;
+}
+
+/** What a step says about itself, all in the space of `x`. */
+export interface StepResult {
+  /** Terms by SAELens's names (`mse_loss`, `l1_loss`, `auxiliary_reconstruction_loss`); they add up to `loss`. */
+  losses: Record<string, number>;
+  loss: number;
+  /** Norm over all gradients before clipping. */
+  gradNorm: number;
+  /** Σ over the batch of ||x̂ - x||². */
+  squaredError: number;
+  /** [d_sae] in how many rows of the batch each latent was active. */
+  fired: ArrayLike<number>;
+  /** False if a loss or the gradient was not finite: then no parameter and no moment has changed. */
+  applied: boolean;
+}
+
+/** A gradient: dense, or as scatter terms (plus a multiple of each weight row). */
+export type Gradient = tf.Tensor | { terms: SparseGradient; selfGrad?: tf.Tensor1D };
+/** Scatter terms as tf.tidy and tf.dispose can walk them. */
+export type SparseGradient = { [part in keyof ScatterTerm]: ScatterTerm[part] }[];
+export type Gradients = Record<string, Gradient>;
+
+/** Losses and dense gradients of a batch. */
+export type LossGradients = {
+  losses: Record<string, tf.Scalar>;
+  gradients: Record<string, tf.Tensor>;
+  squaredError: tf.Scalar;
+  /** [d_sae]. */
+  fired: tf.Tensor;
+};
+
+/** A coder in training. */
+export abstract class TrainingCoder<S = unknown> {
+  /** The cfg.json of the coder that comes out. */
+  readonly cfg: CoderConfig;
+  readonly settings: S;
+  readonly parameters: Parameters;
+
+  constructor(cfg: CoderConfig, settings: S, parameters: Parameters) {
+    this.cfg = cfg;
+    this.settings = settings;
+    this.parameters = parameters;
+  }
+
+  /** One optimiser step in place. Leaves the number of live tensors as it found it. */
+  abstract step(batch: TrainBatch, settings: StepSettings): Promise<StepResult>;
+
+  /** Every loss and gradient at the present parameters, dense: the judge of {@link step}. Tensors belong to the caller. */
+  abstract gradients(batch: TrainBatch, settings: StepSettings): LossGradients;
+
+  /** Frees parameters and moments. */
+  dispose(): void {
+    for (const { value, m, v } of Object.values(this.parameters)) tf.dispose([value, m, v]);
+  }
+
+  /** The four tensors that most architectures have. */
+  protected values() {
+    const value = <T extends tf.Tensor>(name: string) => this.parameters[name]!.value as unknown as T;
+    return {
+      W_enc: value<tf.Tensor2D>('W_enc'),
+      b_enc: value<tf.Tensor1D>('b_enc'),
+      W_dec: value<tf.Tensor2D>('W_dec'),
+      b_dec: value<tf.Tensor1D>('b_dec'),
+    };
+  }
+}
+
+/** How an architecture is trained. */
+export interface TrainingArchitecture {
+  /** Its own settings with defaults, checked. */
+  settings: z.ZodType<Record<string, unknown>>;
+  /** Names among {@link settings} that the trained coder needs: they go to the top level of its cfg.json. */
+  coderKeys?: readonly string[];
+  /** Norm of the decoder's rows at the start, unless set. */
+  decoder_init_norm: number;
+  create(cfg: CoderConfig, settings: Record<string, unknown>, parameters: Parameters): TrainingCoder;
+}
+
+/** A step through dense gradients, for architectures whose sparsity is not bounded. */
+export async function denseStep(
+  coder: TrainingCoder,
+  batch: TrainBatch,
+  settings: StepSettings,
+): Promise<StepResult> {
+  const { losses, gradients, squaredError, fired } = coder.gradients(batch, settings);
+  try {
+    const result = await applyGradients(coder.parameters, gradients, { losses, squaredError }, settings);
+    return { ...result, fired: await fired.data() };
+  } finally {
+    tf.dispose([losses, gradients, squaredError, fired]);
+  }
+}
+
+/** The scalars of a step. */
+export interface StepScalars {
+  losses: Record<string, tf.Scalar>;
+  squaredError: tf.Scalar;
+}
+
+/** PyTorch's guard against division by zero in clip_grad_norm_. */
+const CLIP_EPS = 1e-6;
+
+/**
+ * Clips by the global norm and applies Adam to every parameter that has a gradient. All scalars are read in one transfer;
+ * nothing is written unless all are finite.
+ */
+export async function applyGradients(
+  parameters: Parameters,
+  gradients: Gradients,
+  { losses, squaredError }: StepScalars,
+  settings: StepSettings,
+): Promise<Omit<StepResult, 'fired'>> {
+  const lossNames = Object.keys(losses);
+  const scalars = tf.tidy(() => {
+    const squares = Object.entries(gradients).map(([name, gradient]) =>
+      normSquared(gradient, parameters[name]!.value),
+    );
+    return tf.stack(
+      [...Object.values(losses), squaredError, ...squares].map((scalar) => tf.reshape(scalar, [])),
+    );
+  });
+  const values = (await scalars.data()) as Float32Array;
+  scalars.dispose();
+  const named = Object.fromEntries(lossNames.map((name, i) => [name, values[i]!]));
+  const loss = Object.values(named).reduce((sum, value) => sum + value, 0);
+  const gradNorm = Math.sqrt(values.slice(lossNames.length + 1).reduce((sum, value) => sum + value, 0));
+  const applied = Number.isFinite(loss) && Number.isFinite(gradNorm);
+  if (applied) {
+    const gradScale = Math.min(1, settings.max_grad_norm / (gradNorm + CLIP_EPS));
+    updateParameters(parameters, gradients, { ...settings.adam, gradScale });
+  }
+  return { losses: named, loss, gradNorm, squaredError: values[lossNames.length]!, applied };
+}
+
+function normSquared(gradient: Gradient, value: tf.Variable): tf.Scalar {
+  if (gradient instanceof tf.Tensor) return tf.sum(tf.square(gradient));
+  const W = value as unknown as tf.Tensor2D;
+  const { terms, selfGrad } = gradient;
+  return scatterNormSquared(terms, W.shape[0], selfGrad && { W, selfGrad });
+}
+
+function updateParameters(
+  parameters: Parameters,
+  gradients: Gradients,
+  how: StepSettings['adam'] & { gradScale: number },
+): void {
+  for (const [name, gradient] of Object.entries(gradients)) {
+    const { value, m, v } = parameters[name]!;
+    if (gradient instanceof tf.Tensor) adam(value, m, v, gradient, how);
+    else scatterAdam(value, m, v, gradient.terms, { ...how, selfGrad: gradient.selfGrad });
+  }
+}

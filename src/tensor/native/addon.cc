@@ -87,6 +87,22 @@ int64_t Args::length(size_t i) const {
   return static_cast<int64_t>(n);
 }
 
+void* Args::any(size_t i, int64_t n, size_t& width) const {
+  constexpr size_t kWidths[] = {1, 1, 1, 2, 2, 4, 4, 4, 8, 8, 8};  // in the order of napi_typedarray_type
+  napi_typedarray_type type;
+  size_t found = 0;
+  void* data = nullptr;
+  if (napi_get_typedarray_info(env_, at(i), &type, &found, &data, nullptr, nullptr) != napi_ok ||
+      static_cast<size_t>(type) >= sizeof kWidths / sizeof *kWidths) {
+    fail(i, "a typed array");
+  }
+  if (n < 0 || static_cast<int64_t>(found) < n) {
+    fail(i, "an array of at least " + std::to_string(n) + " elements, not " + std::to_string(found));
+  }
+  width = kWidths[type];
+  return data;
+}
+
 double Args::number(size_t i) const {
   double x = 0;
   if (napi_get_value_double(env_, at(i), &x) != napi_ok) fail(i, "a number");

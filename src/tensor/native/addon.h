@@ -47,6 +47,8 @@ class Args {
   int32_t* i32_or_null(size_t i, int64_t length) const { return given(i) ? i32(i, length) : nullptr; }
   uint16_t* u16_or_null(size_t i, int64_t length) const { return given(i) ? u16(i, length) : nullptr; }
   int64_t length(size_t i) const;  // elements of a typed array
+  // A typed array of any kind with at least `length` elements; `width` is an element's size in bytes.
+  void* any(size_t i, int64_t length, size_t& width) const;
 
   double number(size_t i) const;
   int64_t size(size_t i) const;  // an integer >= 0

@@ -140,8 +140,17 @@ class Shards implements ShardSource {
     return opened;
   }
 
-  async #openFile({ file: name, header: entry }: Sidecar): Promise<{ file: FileHandle; header: Buffer }> {
-    const file = await open(join(this.#dir, name), 'r');
+  async #openFile(sidecar: Sidecar): Promise<{ file: FileHandle; header: Buffer }> {
+    const file = await open(join(this.#dir, sidecar.file), 'r');
+    try {
+      return { file, header: await this.#readHeader(file, sidecar) };
+    } catch (error) {
+      await file.close();
+      throw error;
+    }
+  }
+
+  async #readHeader(file: FileHandle, { file: name, header: entry }: Sidecar): Promise<Buffer> {
     const header = Buffer.allocUnsafeSlow(entry.length);
     await readRange(file, header, 0, () =>
       this.#damaged(name, 'truncated-shard', `a header of ${entry.length} bytes`),
@@ -154,7 +163,7 @@ class Shards implements ShardSource {
     if (JSON.stringify(found) !== JSON.stringify(expected)) {
       throw this.#damaged(`${name} schema`, 'bad-shard', JSON.stringify(expected), JSON.stringify(found));
     }
-    return { file, header };
+    return header;
   }
 
   #damaged(where: string, kind: string, expected: string, found = 'fewer'): UnfoldError {

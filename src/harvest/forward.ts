@@ -1,0 +1,166 @@
+/**
+ * @file One block: contexts through the model, activations at the hook points out, as rows. The harvest and the live
+ * source both call this and nothing else, always with the whole block, which is why their rows are equal to the last
+ * bit. Activations with a head axis become one row per token, heads end to end, as SAELens flattens `hook_z`.
+ */
+import { UnfoldError } from '../errors.ts';
+import { hashOf } from '../files.ts';
+import type { GPT2 } from '../model/gpt2.ts';
+import { hookWidth } from '../model/hook-names.ts';
+import type { ActivationBlock, HookWidth } from '../shards/block-source.ts';
+import { contentHashOf, type RowIdentity } from '../shards/manifest.ts';
+import type { ShardDtype } from '../shards/schema.ts';
+import type { Corpus } from '../text/contexts.ts';
+import { type RowRule, rowsOf } from './rows.ts';
+
+/** What decides the rows of a block, besides model and tokens. */
+export interface ForwardOptions {
+  hookNames: readonly string[];
+  dtype: ShardDtype;
+  batchContexts: number;
+  rule: RowRule;
+  /** Hash of the tokeniser, for the content hash. */
+  tokenizerHash: string;
+}
+
+/** Computes blocks of rows. */
+export class BlockForward {
+  readonly hooks: readonly HookWidth[];
+  readonly blockRows: readonly number[];
+  /** What determines the rows, and its hash. */
+  readonly identity: RowIdentity;
+  readonly contentHash: string;
+  readonly #model: GPT2;
+  readonly #corpus: Corpus;
+  readonly #options: ForwardOptions;
+
+  /** @throws UnfoldError `unknown-hook`, `bad-hook` (no row per token), `bad-setting` (context longer than the model) */
+  constructor(model: GPT2, corpus: Corpus, options: ForwardOptions) {
+    const { hookNames, dtype, batchContexts, rule, tokenizerHash } = options;
+    checkContext(model, corpus);
+    this.#model = model;
+    this.#corpus = corpus;
+    this.#options = options;
+    this.hooks = hookNames.map((name) => ({ name, width: hookWidth(model.cfg, name, model.flags) }));
+    this.blockRows = Array.from(
+      { length: this.blocks },
+      (_, index) => rowsOf(this.tokens(index), rule).length,
+    );
+    this.identity = {
+      hashes: { model: modelHash(model), tokenizer: tokenizerHash, corpus: corpus.hash },
+      hooks: [...this.hooks],
+      dtype,
+      context_size: corpus.contextSize,
+      batch_contexts: batchContexts,
+      exclude_token_ids: [...rule.excluded].sort((a, b) => a - b),
+      positions: rule.positions,
+    };
+    this.contentHash = contentHashOf(this.identity);
+  }
+
+  /** Number of blocks; the last one may hold fewer contexts. */
+  get blocks(): number {
+    return Math.ceil(this.#corpus.contexts / this.#options.batchContexts);
+  }
+
+  /** First context of a block and how many it holds. */
+  contextsOf(index: number): { first: number; count: number } {
+    const first = index * this.#options.batchContexts;
+    return { first, count: Math.min(this.#options.batchContexts, this.#corpus.contexts - first) };
+  }
+
+  /** Tokens of a block that go through the model. */
+  tokenCount(index: number): number {
+    return this.contextsOf(index).count * this.#corpus.contextSize;
+  }
+
+  /** Token ids of a block, [contexts * contextSize]. */
+  tokens(index: number): Int32Array {
+    const { first, count } = this.contextsOf(index);
+    return this.#corpus.tokensFor(first, count);
+  }
+
+  /** The rows of one block, into `into` (see {@link blockBuffers}) or new arrays. */
+  async compute(index: number, into?: ActivationBlock): Promise<ActivationBlock> {
+    const tokens = this.tokens(index);
+    const { first, count } = this.contextsOf(index);
+    const { contextSize } = this.#options.rule;
+    const rows = rowsOf(tokens, this.#options.rule);
+    const block = trimmed(into ?? emptyBlock(this.hooks, rows.length), this.hooks, rows.length);
+    const names = this.hooks.map(({ name }) => name);
+    const cache = this.#model.activations({ ids: tokens, shape: [count, contextSize] }, names);
+    try {
+      for (const { name, width } of this.hooks) {
+        copyRows((await cache.get(name)!.data()) as Float32Array, rows, width, block.activations.get(name)!);
+      }
+    } finally {
+      cache.dispose();
+    }
+    for (let i = 0; i < rows.length; i++) {
+      const at = rows[i]!;
+      block.tokenId[i] = tokens[at]!;
+      block.seqId[i] = first + Math.floor(at / contextSize);
+      block.pos[i] = at % contextSize;
+    }
+    return block;
+  }
+
+  /** Where a row of a block comes from, in words. */
+  placeOf(index: number, row: number): { context: number; position: number; token: number } {
+    const tokens = this.tokens(index);
+    const { contextSize } = this.#options.rule;
+    const at = rowsOf(tokens, this.#options.rule)[row]!;
+    const context = this.contextsOf(index).first + Math.floor(at / contextSize);
+    return { context, position: at % contextSize, token: tokens[at]! };
+  }
+}
+
+/** Zeros for a block of so many rows. */
+export function emptyBlock(hooks: readonly HookWidth[], rows: number): ActivationBlock {
+  return {
+    rows,
+    activations: new Map(hooks.map(({ name, width }) => [name, new Float32Array(rows * width)])),
+    tokenId: new Int32Array(rows),
+    seqId: new Uint32Array(rows),
+    pos: new Uint16Array(rows),
+  };
+}
+
+/** Views on the first `rows` rows of a larger block. */
+function trimmed(block: ActivationBlock, hooks: readonly HookWidth[], rows: number): ActivationBlock {
+  if (block.rows === rows) return block;
+  const views = hooks.map(
+    ({ name, width }) => [name, block.activations.get(name)!.subarray(0, rows * width)] as const,
+  );
+  return {
+    rows,
+    activations: new Map(views),
+    tokenId: block.tokenId.subarray(0, rows),
+    seqId: block.seqId.subarray(0, rows),
+    pos: block.pos.subarray(0, rows),
+  };
+}
+
+/** Copies chosen rows; runs of neighbours in one piece. */
+function copyRows(values: Float32Array, rows: Int32Array, width: number, into: Float32Array): void {
+  for (let i = 0; i < rows.length; ) {
+    const first = rows[i]!;
+    let run = 1;
+    while (i + run < rows.length && rows[i + run] === first + run) run++;
+    into.set(values.subarray(first * width, (first + run) * width), i * width);
+    i += run;
+  }
+}
+
+/** Weights, shape and settings that change activations. */
+const modelHash = ({ weightsHash, cfg, flags }: GPT2): string => hashOf({ weights: weightsHash, cfg, flags });
+
+function checkContext({ cfg }: GPT2, { contextSize }: Corpus): void {
+  if (contextSize <= cfg.n_ctx) return;
+  throw new UnfoldError('bad-setting', {
+    where: `context_size ${contextSize}`,
+    expected: `at most ${cfg.n_ctx}, the model's n_ctx`,
+    found: String(contextSize),
+    todo: `use --context-size ${cfg.n_ctx} or less`,
+  });
+}

@@ -1,0 +1,73 @@
+/**
+ * @file Opens what a harvest reads: tokeniser, token contexts and model, unless the caller has them already, and works
+ * out which tokens give rows.
+ */
+import type { StageContext } from '../context.ts';
+import type { GPT2 } from '../model/gpt2.ts';
+import { loadGPT2 } from '../model/load.ts';
+import { loadTokenizer, type Tokenizer } from '../model/tokenizer.ts';
+import { type Corpus, openCorpus } from '../text/contexts.ts';
+import type { ForwardOptions } from './forward.ts';
+import type { GivenInputs } from './harvest.ts';
+import { slicePositions } from './rows.ts';
+import type { ResolvedHarvestSettings } from './settings.ts';
+
+/** Everything that {@link BlockForward} needs. */
+export interface HarvestInputs {
+  model: GPT2;
+  corpus: Corpus;
+  forward: ForwardOptions;
+  /** Lets go of what was opened here. */
+  close(): void;
+}
+
+/** Opens what is not given. */
+export async function openInputs(
+  settings: ResolvedHarvestSettings,
+  context: StageContext,
+  given: GivenInputs,
+): Promise<HarvestInputs> {
+  const tokenizer = given.tokenizer ?? (await loadTokenizer(settings.model, context));
+  const corpus = given.corpus ?? (await openCorpus(settings.text, tokenizer, {}, context));
+  const model = given.model ?? (await loadGPT2(settings.model, { context }));
+  const close = () => {
+    if (!given.model) model.dispose();
+    if (!given.corpus) corpus.close();
+  };
+  try {
+    return { model, corpus, forward: forwardOptions(settings, tokenizer, corpus), close };
+  } catch (error) {
+    close();
+    throw error;
+  }
+}
+
+/** The settings of the forward pass: the same for a harvest and for a live source of the same settings. */
+export function forwardOptions(
+  settings: Pick<
+    ResolvedHarvestSettings,
+    'hook_names' | 'dtype' | 'batch_contexts' | 'exclude_special_tokens' | 'seqpos_slice'
+  >,
+  tokenizer: Pick<Tokenizer, 'specialIds' | 'hash'>,
+  { contextSize }: Pick<Corpus, 'contextSize'>,
+): ForwardOptions {
+  return {
+    hookNames: settings.hook_names,
+    dtype: settings.dtype,
+    batchContexts: settings.batch_contexts,
+    tokenizerHash: tokenizer.hash,
+    rule: {
+      contextSize,
+      positions: slicePositions(settings.seqpos_slice, contextSize),
+      excluded: excludedIds(settings.exclude_special_tokens, tokenizer),
+    },
+  };
+}
+
+function excludedIds(
+  rule: boolean | readonly number[],
+  { specialIds }: Pick<Tokenizer, 'specialIds'>,
+): Set<number> {
+  if (Array.isArray(rule)) return new Set<number>(rule);
+  return rule ? new Set(specialIds) : new Set();
+}

@@ -179,7 +179,7 @@ class LibraryTokenizer implements Tokenizer {
   }
 
   #idsOf(encoding: Encoding, special: boolean): Int32Array {
-    const ids = Int32Array.from(encoding.getIds());
+    const ids = new Int32Array(encoding.getIds());
     if (special || this.#renumbered.size === 0) return ids;
     return ids.map((id) => this.#renumbered.get(id) ?? id);
   }

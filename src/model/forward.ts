@@ -1,0 +1,170 @@
+/**
+ * @file GPT-2's forward pass with TransformerLens's hook points. Every intermediate that nobody looks at stays inside a
+ * fused kernel and is disposed as soon as it is used, so that memory does not grow with depth.
+ */
+
+import * as tf from '../tensor/tf.ts';
+import { attention } from './attention.ts';
+import type { ActivationName, GPT2Config } from './config.ts';
+import type { HookFlags } from './hook-names.ts';
+import { type HookTable, NothingMoreWanted } from './hooks.ts';
+import { gelu, linear } from './interim-kernels.ts';
+import type { KeyValueCache } from './kv-cache.ts';
+import { hookedLayerNorm } from './norm.ts';
+import { paddedMask, type TokenBatch, tokenPositions } from './tokens.ts';
+import type { BlockWeights, GPT2Weights } from './weights.ts';
+
+/** Everything a forward pass needs besides the tokens. */
+export interface Pass {
+  cfg: GPT2Config;
+  weights: GPT2Weights;
+  flags: HookFlags;
+  hooks: HookTable;
+  /** Number of blocks to run; undefined: the whole model, with the unembedding. */
+  stop: number | undefined;
+  /** What to return of a whole run: logits everywhere, at the last position, or the normalised final residual stream. */
+  output: 'logits' | 'last-logits' | 'final';
+  past?: KeyValueCache;
+}
+
+/** One block's surroundings. */
+export interface BlockSite {
+  cfg: GPT2Config;
+  weights: BlockWeights;
+  flags: HookFlags;
+  hooks: HookTable;
+  layer: number;
+  /** `blocks.3.` */
+  prefix: string;
+  /** [batch, 1, query, key] bool, only with padding. */
+  mask: tf.Tensor4D | undefined;
+  past: KeyValueCache | undefined;
+}
+
+/**
+ * Logits [batch, pos, d_vocab], or the residual stream [batch, pos, d_model] before block `stop`. Undefined if the
+ * hooks ended the run early.
+ */
+export function forwardPass(tokens: TokenBatch, pass: Pass): tf.Tensor3D | undefined {
+  try {
+    return tf.tidy(() => {
+      const residual = runBlocks(embed(tokens, pass), tokens, pass);
+      return pass.stop === undefined ? unembed(residual, pass) : residual;
+    });
+  } catch (error) {
+    if (error instanceof NothingMoreWanted) return undefined;
+    throw error;
+  }
+}
+
+/** Token and position embeddings; a padded position gets the position embedding 0. */
+function embed(tokens: TokenBatch, { weights, hooks, past, cfg }: Pass): tf.Tensor3D {
+  const { batch, pos } = tokens;
+  return tf.tidy(() => {
+    const ids = tf.tensor2d(tokens.ids, [batch, pos], 'int32');
+    const embedded = hooks.fire('hook_embed', tf.gather(weights.W_E, ids));
+    const positions = hooks.fire(
+      'hook_pos_embed',
+      positionEmbeddings(tokens, weights.W_pos, past?.length ?? 0, hooks),
+    );
+    return tf.add(embedded, tf.reshape(positions, [-1, pos, cfg.d_model])) as tf.Tensor3D;
+  });
+}
+
+function positionEmbeddings(
+  tokens: TokenBatch,
+  W_pos: tf.Tensor2D,
+  offset: number,
+  hooks: HookTable,
+): tf.Tensor {
+  const { batch, pos, mask } = tokens;
+  if (mask) {
+    const ids = tf.tensor2d(tokenPositions(mask, pos), [batch, pos], 'int32');
+    const kept = tf.tensor3d(Float32Array.from(mask), [batch, pos, 1]);
+    return tf.mul(tf.gather(W_pos, ids), kept);
+  }
+  const rows = tf.expandDims(tf.slice(W_pos, [offset, 0], [pos, W_pos.shape[1]]), 0);
+  return hooks.wants('hook_pos_embed') ? tf.tile(rows, [batch, 1, 1]) : rows;
+}
+
+function runBlocks(embedded: tf.Tensor3D, tokens: TokenBatch, pass: Pass): tf.Tensor3D {
+  const { cfg, weights, flags, hooks, past } = pass;
+  const mask = tokens.mask && paddedMask(tokens);
+  const stop = pass.stop ?? cfg.n_layers;
+  let residual = embedded;
+  for (let layer = 0; layer < stop; layer++) {
+    const prefix = `blocks.${layer}.`;
+    const site = { cfg, weights: weights.blocks[layer]!, flags, hooks, layer, prefix, mask, past };
+    const before = residual;
+    residual = runBlock(before, site);
+    before.dispose();
+  }
+  if (pass.stop === undefined || pass.stop === cfg.n_layers) return residual;
+  return hooks.fire(`blocks.${stop}.hook_resid_pre`, residual) as tf.Tensor3D;
+}
+
+function runBlock(before: tf.Tensor3D, site: BlockSite): tf.Tensor3D {
+  const { hooks, prefix } = site;
+  const fire = (name: string, value: tf.Tensor) => hooks.fire(prefix + name, value) as tf.Tensor3D;
+  const middle = tf.tidy(() => {
+    const x = fire('hook_resid_pre', before);
+    return fire('hook_resid_mid', tf.add(x, fire('hook_attn_out', attention(x, site))));
+  });
+  const after = tf.tidy(() => {
+    return fire('hook_resid_post', tf.add(middle, fire('hook_mlp_out', mlp(middle, site))));
+  });
+  middle.dispose();
+  return after;
+}
+
+/** `hook_resid_mid` to `hook_mlp_out`, before its hook. */
+function mlp(x: tf.Tensor3D, { weights, hooks, flags, prefix, cfg }: BlockSite): tf.Tensor3D {
+  const post = tf.tidy(() => {
+    const pre = tf.tidy(() => {
+      const input = flags.use_hook_mlp_in ? (hooks.fire(`${prefix}hook_mlp_in`, x) as tf.Tensor3D) : x;
+      const norm = { name: `${prefix}ln2`, weights: weights.ln2, eps: cfg.eps, hooks };
+      return linear(hookedLayerNorm(input, norm), weights.W_in, weights.b_in);
+    });
+    return hooks.fire(
+      `${prefix}mlp.hook_post`,
+      activate(hooks.fire(`${prefix}mlp.hook_pre`, pre), cfg.act_fn),
+    );
+  });
+  const out = linear(post, weights.W_out, weights.b_out) as tf.Tensor3D;
+  post.dispose();
+  return out;
+}
+
+function activate(x: tf.Tensor, name: ActivationName): tf.Tensor {
+  if (name === 'relu') return tf.relu(x);
+  if (name === 'silu') return tf.mul(x, tf.sigmoid(x));
+  if (name === 'tanh') return tf.tanh(x);
+  return gelu(x, name);
+}
+
+function unembed(residual: tf.Tensor3D, { cfg, weights, hooks, output }: Pass): tf.Tensor3D {
+  const [batch, pos] = residual.shape;
+  const last =
+    output === 'last-logits' &&
+    !hooks.wants('ln_final.hook_scale', 'ln_final.hook_normalized', 'unembed.hook_in', 'unembed.hook_out');
+  const read = last ? tf.slice(residual, [0, pos - 1, 0], [batch, 1, cfg.d_model]) : residual;
+  const normalized = hookedLayerNorm(read, {
+    name: 'ln_final',
+    weights: weights.ln_final,
+    eps: cfg.eps,
+    hooks,
+  });
+  const final = hooks.fire('unembed.hook_in', normalized) as tf.Tensor3D;
+  if (output === 'final') return final;
+  const logits = hooks.fire('unembed.hook_out', logitsOf(final, weights)) as tf.Tensor3D;
+  return output === 'last-logits' && !last
+    ? tf.slice(logits, [0, pos - 1, 0], [batch, 1, cfg.d_vocab])
+    : logits;
+}
+
+/** [batch, pos, d_model] after the final layer norm to logits [batch, pos, d_vocab]. */
+export function logitsOf(final: tf.Tensor, { W_U, b_U }: GPT2Weights): tf.Tensor {
+  const width = W_U.shape[1];
+  const product = tf.matMul(tf.reshape(final, [-1, width]), W_U, false, true);
+  return tf.reshape(b_U ? tf.add(product, b_U) : product, [...final.shape.slice(0, -1), W_U.shape[0]]);
+}

@@ -1,0 +1,213 @@
+/**
+ * @file The hook points of a GPT-2: TransformerLens 3's names, in the order in which they fire, with their shapes. Four
+ * of its settings add hook points or change shapes ({@link HookFlags}). Names of the newer TransformerBridge are left out.
+ */
+import { nearest, UnfoldError } from '../errors.ts';
+import type { GPT2Config } from './config.ts';
+
+/** TransformerLens's settings of the same names; all off by default. */
+export interface HookFlags {
+  /** `attn.hook_result`: each head's own output, before b_O. */
+  use_attn_result: boolean;
+  /** `hook_q_input`, `hook_k_input`, `hook_v_input`: a copy of the residual stream per head; ln1's hooks get a head axis. */
+  use_split_qkv_input: boolean;
+  /** `hook_attn_in`: one copy per head for all three; read only if the inputs are not split. */
+  use_attn_in: boolean;
+  /** `hook_mlp_in`: the residual stream before ln2. */
+  use_hook_mlp_in: boolean;
+}
+
+/** No optional hook points. */
+export const defaultFlags: HookFlags = {
+  use_attn_result: false,
+  use_split_qkv_input: false,
+  use_attn_in: false,
+  use_hook_mlp_in: false,
+};
+
+/** All optional hook points. */
+export const allFlags: HookFlags = {
+  use_attn_result: true,
+  use_split_qkv_input: true,
+  use_attn_in: true,
+  use_hook_mlp_in: true,
+};
+
+/** Hook points of one block in firing order, with the flag that each needs. */
+const blockHooks: readonly (readonly [name: string, flag?: keyof HookFlags])[] = [
+  ['hook_resid_pre'],
+  ['hook_attn_in', 'use_attn_in'],
+  ['hook_q_input', 'use_split_qkv_input'],
+  ['hook_k_input', 'use_split_qkv_input'],
+  ['hook_v_input', 'use_split_qkv_input'],
+  ['ln1.hook_scale'],
+  ['ln1.hook_normalized'],
+  ['attn.hook_q'],
+  ['attn.hook_k'],
+  ['attn.hook_v'],
+  ['attn.hook_attn_scores'],
+  ['attn.hook_pattern'],
+  ['attn.hook_z'],
+  ['attn.hook_result', 'use_attn_result'],
+  ['hook_attn_out'],
+  ['hook_resid_mid'],
+  ['hook_mlp_in', 'use_hook_mlp_in'],
+  ['ln2.hook_scale'],
+  ['ln2.hook_normalized'],
+  ['mlp.hook_pre'],
+  ['mlp.hook_post'],
+  ['hook_mlp_out'],
+  ['hook_resid_post'],
+];
+
+const embedHooks = ['hook_embed', 'hook_pos_embed'];
+const finalHooks = ['ln_final.hook_scale', 'ln_final.hook_normalized', 'unembed.hook_in', 'unembed.hook_out'];
+
+/** Names in firing order, as in the cache of TransformerLens's `run_with_cache`. */
+export function hookNames(cfg: GPT2Config, flags: Partial<HookFlags> = {}): string[] {
+  const fires = blockHooks.filter(([, flag]) => !flag || flags[flag]).map(([name]) => name);
+  const layers = Array.from({ length: cfg.n_layers }, (_, l) => fires.map((name) => `blocks.${l}.${name}`));
+  return [...embedHooks, ...layers.flat(), ...finalHooks];
+}
+
+/**
+ * Shape of an activation for a batch of `batch` inputs of `pos` tokens.
+ * @throws UnfoldError `unknown-hook`.
+ */
+export function hookShape(
+  cfg: GPT2Config,
+  name: string,
+  [batch, pos]: readonly [number, number],
+  flags: Partial<HookFlags> = {},
+): number[] {
+  checkHookName(cfg, name, flags);
+  const { n_heads, d_head, d_model, d_mlp, d_vocab } = cfg;
+  const kind = name.replace(/^blocks\.\d+\./, '');
+  const headAxis = flags.use_attn_in || flags.use_split_qkv_input ? [n_heads] : [];
+  switch (kind) {
+    case 'hook_attn_in':
+    case 'hook_q_input':
+    case 'hook_k_input':
+    case 'hook_v_input':
+    case 'attn.hook_result':
+      return [batch, pos, n_heads, d_model];
+    case 'ln1.hook_scale':
+      return [batch, pos, ...headAxis, 1];
+    case 'ln1.hook_normalized':
+      return [batch, pos, ...headAxis, d_model];
+    case 'ln2.hook_scale':
+    case 'ln_final.hook_scale':
+      return [batch, pos, 1];
+    case 'attn.hook_q':
+    case 'attn.hook_k':
+    case 'attn.hook_v':
+    case 'attn.hook_z':
+      return [batch, pos, n_heads, d_head];
+    case 'attn.hook_attn_scores':
+    case 'attn.hook_pattern':
+      return [batch, n_heads, pos, pos];
+    case 'mlp.hook_pre':
+    case 'mlp.hook_post':
+      return [batch, pos, d_mlp];
+    case 'unembed.hook_out':
+      return [batch, pos, d_vocab];
+    default:
+      return [batch, pos, d_model];
+  }
+}
+
+/**
+ * Width of one row of an activation as training sees it: everything after batch and position, flattened, as SAELens
+ * does with `hook_z` (n_heads * d_head).
+ * @throws UnfoldError `unknown-hook`; `bad-hook` for scores and patterns, which have no row per token.
+ */
+export function hookWidth(cfg: GPT2Config, name: string, flags: Partial<HookFlags> = {}): number {
+  const shape = hookShape(cfg, name, [1, 1], flags);
+  if (/hook_(attn_scores|pattern)$/.test(name)) {
+    throw new UnfoldError('bad-hook', {
+      where: name,
+      expected: 'a hook point with one vector per token',
+      found: 'one number per pair of tokens',
+      todo: `choose another hook point, such as ${name.replace(/attn\.hook_.*/, 'attn.hook_z')}`,
+    });
+  }
+  return shape.slice(2).reduce((a, b) => a * b, 1);
+}
+
+/** Layer of a hook point, or undefined for the embedding and the final layer norm. */
+export function hookLayer(name: string): number | undefined {
+  const match = /^blocks\.(\d+)\./.exec(name);
+  return match ? Number(match[1]) : undefined;
+}
+
+/**
+ * The smallest `stopAtLayer` at which all of `names` fire, given by name; undefined if the whole model must run.
+ * `blocks.8.hook_resid_pre` needs blocks 0 to 7 only: 8.
+ */
+export function stopLayerFor(names: readonly string[]): number | undefined {
+  let stop = 0;
+  for (const name of names) {
+    const layer = hookLayer(name);
+    if (finalHooks.includes(name)) return undefined;
+    if (layer !== undefined) stop = Math.max(stop, name.endsWith('.hook_resid_pre') ? layer : layer + 1);
+  }
+  return stop;
+}
+
+/**
+ * Throws unless `name` fires with these flags: the nearest names, or the flag that is off.
+ * @throws UnfoldError `unknown-hook`.
+ */
+export function checkHookName(cfg: GPT2Config, name: string, flags: Partial<HookFlags> = {}): void {
+  if (hookNames(cfg, flags).includes(name)) return;
+  const every = hookNames(cfg, allFlags);
+  const kind = name.replace(/^blocks\.\d+\./, '');
+  const flag = every.includes(name) ? blockHooks.find(([hook]) => hook === kind)?.[1] : undefined;
+  if (flag) {
+    const found = `${flag} off: the hook point does not fire`;
+    const todo = `turn on ${flag} (--${flag.replaceAll('_', '-')} on the command line)`;
+    throw new UnfoldError('unknown-hook', { where: name, expected: `${flag} on`, found, todo });
+  }
+  throw new UnfoldError('unknown-hook', {
+    where: name,
+    expected: `a hook point of a GPT-2 of ${cfg.n_layers} layers`,
+    found: 'no such name',
+    todo: `nearest names: ${nearest(name, every).join(', ')}`,
+  });
+}
+
+const attentionKinds = new Set(['k', 'v', 'q', 'z', 'result', 'pattern', 'attn_scores']);
+const aliases: Record<string, string> = {
+  attn: 'pattern',
+  attn_logits: 'attn_scores',
+  key: 'k',
+  query: 'q',
+  value: 'v',
+  mlp_pre: 'pre',
+  mlp_post: 'post',
+};
+
+/**
+ * TransformerLens's `get_act_name`: `actName('resid_pre', 2)`, `actName('q', 0)`, `actName('scale', 3, 'ln1')`,
+ * `actName('pre4')`; full names are returned as they are.
+ */
+export function actName(name: string, layer?: number, layerType = ''): string {
+  if (layer === undefined && !layerType && (name.includes('.') || name.startsWith('hook_'))) return name;
+  const packed = layer === undefined ? /^([a-z_]+?)(\d+)([a-z]?.*)$/.exec(name) : null;
+  if (packed) return actName(packed[1]!, Number(packed[2]), packed[3]);
+  const kind = aliases[name] ?? name;
+  const types: Record<string, string> = {
+    a: 'attn',
+    attention: 'attn',
+    m: 'mlp',
+    b: '',
+    block: '',
+    blocks: '',
+  };
+  let part = types[layerType] ?? layerType;
+  if (attentionKinds.has(kind)) part = 'attn';
+  else if (kind === 'pre' || kind === 'post') part = 'mlp';
+  const block = layer === undefined ? '' : `blocks.${layer}.`;
+  const final = layer === undefined && (kind === 'scale' || kind === 'normalized') ? 'ln_final.' : '';
+  return `${final}${block}${part ? `${part}.` : ''}hook_${kind}`;
+}

@@ -40,20 +40,17 @@ export class BehaviourAccumulator {
     }
   }
 
-  /** The metrics named as in definitions.ts; empty when no position was added. */
+  /** The metrics named as in definitions.ts; absent where no position had a number. */
   result(): Metrics {
     const mean = (name: keyof TokenBehaviour) => this.#sums.get(name)!.sum / this.#sums.get(name)!.count;
-    if (this.#sums.get('ce_loss_without_sae')!.count === 0) return {};
-    const means = Object.fromEntries(
-      tokenMetricNames.map((name) => [name, mean(name)]),
-    ) as unknown as TokenBehaviour;
-    const recovered = (floor: number) =>
-      (floor - means.ce_loss_with_sae) / (floor - means.ce_loss_without_sae);
-    return {
-      ce_loss_score: recovered(means.ce_loss_with_ablation),
-      ce_loss_score_mean_ablation: recovered(means.ce_loss_with_mean_ablation),
-      kl_div_score: (means.kl_div_with_ablation - means.kl_div_with_sae) / means.kl_div_with_ablation,
-      ...means,
+    const m = Object.fromEntries(tokenMetricNames.map((name) => [name, mean(name)])) as unknown as TokenBehaviour;
+    const recovered = (floor: number) => (floor - m.ce_loss_with_sae) / (floor - m.ce_loss_without_sae);
+    const all: Metrics = {
+      ce_loss_score: recovered(m.ce_loss_with_ablation),
+      ce_loss_score_mean_ablation: recovered(m.ce_loss_with_mean_ablation),
+      kl_div_score: (m.kl_div_with_ablation - m.kl_div_with_sae) / m.kl_div_with_ablation,
+      ...m,
     };
+    return Object.fromEntries(Object.entries(all).filter(([, value]) => Number.isFinite(value)));
   }
 }

@@ -10,7 +10,7 @@ import { splice } from './hook-rows.ts';
 import type { TokenBehaviour } from './model-behaviour.ts';
 
 /** The part of a model that evaluation needs. */
-export type EvaluatedModel = Pick<GPT2, 'cfg' | 'runWithHooks' | 'runWithCache'>;
+export type EvaluatedModel = Pick<GPT2, 'cfg' | 'runWithHooks'>;
 
 /** Logits held for one prediction: 96 MB. Contexts are run a few at a time so that this suffices. */
 const LOGIT_ENTRIES = 24_000_000;

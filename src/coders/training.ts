@@ -111,7 +111,7 @@ export abstract class TrainingCoder<S = unknown> {
 /** How an architecture is trained. */
 export interface TrainingArchitecture {
   /** Its own settings with defaults, checked. */
-  settings: z.ZodType<Record<string, unknown>>;
+  settings: z.ZodObject;
   /** Names among {@link settings} that the trained coder needs: they go to the top level of its cfg.json. */
   coderKeys?: readonly string[];
   /** Norm of the decoder's rows at the start, unless set. */

@@ -1,0 +1,103 @@
+/**
+ * @file config.json of a run: what was asked for with every default filled in, which rows, and the cfg.json that will
+ * come out. Its `run` hash covers what determines the weights, so that a folder is only ever continued by the same run.
+ */
+import { join } from 'node:path';
+import { type CoderConfig, coderConfig } from '../coders/config.ts';
+import { trainableNamed } from '../coders/registry.ts';
+import { nearest, UnfoldError } from '../errors.ts';
+import { exists, hashOf, readJson, writeJson } from '../files.ts';
+import type { BlockSource } from '../shards/block-source.ts';
+import { coderMetadata, type RowsOrigin } from './metadata.ts';
+import type { TrainSettings } from './settings.ts';
+
+const CONFIG = 'config.json';
+
+/** config.json: everything that determines the weights, and what does not (`run` is the hash of the former). */
+export interface RunConfig {
+  run: string;
+  settings: TrainSettings;
+  hook: { name: string; width: number };
+  /** Content hash of the rows. */
+  rows: string;
+  cfg: CoderConfig;
+}
+
+/** Puts config.json together. */
+export function runConfig(
+  settings: TrainSettings,
+  hook: { name: string; width: number },
+  source: BlockSource,
+  origin: RowsOrigin,
+): RunConfig {
+  const cfg = configOfCoder(settings, hook, coderMetadata(settings, hook.name, origin, source.contentHash));
+  const { checkpoint_every_minutes, checkpoint_every_steps, n_checkpoints, ...decisive } = settings;
+  const run = hashOf({ settings: decisive, hook, rows: source.contentHash });
+  return { run, settings, hook, rows: source.contentHash, cfg };
+}
+
+function configOfCoder(
+  settings: TrainSettings,
+  hook: { width: number },
+  metadata: Record<string, unknown>,
+): CoderConfig {
+  const { schema, training } = trainableNamed(settings.architecture, 'architecture');
+  const keys = training.coderKeys ?? [];
+  const { architecture, d_sae, dtype, apply_b_dec_to_input, normalize_activations, reshape_activations } =
+    settings;
+  const shared = {
+    architecture,
+    d_in: hook.width,
+    d_sae,
+    dtype,
+    apply_b_dec_to_input,
+    normalize_activations,
+    reshape_activations,
+  };
+  const own = Object.fromEntries(keys.map((key) => [key, settings.coder[key]]));
+  return schema.parse(coderConfig.parse({ ...shared, ...own, metadata }));
+}
+
+/** The hook to be coded. @throws UnfoldError `unknown-hook` */
+export function chooseHook({ hooks }: BlockSource, wanted: unknown): { name: string; width: number } {
+  const names = hooks.map((hook) => hook.name);
+  const found =
+    wanted === undefined && hooks.length === 1 ? hooks[0] : hooks.find(({ name }) => name === wanted);
+  if (found) return found;
+  throw new UnfoldError('unknown-hook', {
+    where: 'hook_name',
+    expected: `one of the hooks of these rows: ${names.join(', ')}`,
+    found: wanted === undefined ? 'no choice among several' : String(wanted),
+    todo: `choose one: --hook-name ${wanted === undefined ? names[0] : nearest(String(wanted), names, 1)[0]}`,
+  });
+}
+
+/** Writes config.json, or makes sure that the one that is there describes the same run. */
+export async function beginRun(dir: string, config: RunConfig): Promise<void> {
+  const path = join(dir, CONFIG);
+  if (!(await exists(path))) return writeJson(path, config);
+  const old = (await readJson(path)) as RunConfig;
+  if (old.run === config.run) return;
+  const changed = [...differences(old, config)];
+  throw new UnfoldError('run-differs', {
+    where: path,
+    expected: `the run begun here: ${changed.map(([key, before]) => `${key} ${before}`).join(', ')}`,
+    found: `a run with ${changed.map(([key, , now]) => `${key} ${now}`).join(', ')}`,
+    todo: 'choose another --out, use the old settings, or delete the folder',
+  });
+}
+
+function* differences(old: RunConfig, now: RunConfig): Generator<[string, string, string]> {
+  const flat = ({ settings, hook, rows }: RunConfig): Record<string, unknown> => ({
+    ...settings,
+    ...settings.coder,
+    coder: undefined,
+    hook: hook.name,
+    rows,
+  });
+  const [a, b] = [flat(old), flat(now)];
+  for (const key of new Set([...Object.keys(a), ...Object.keys(b)])) {
+    const [before, after] = [JSON.stringify(a[key]), JSON.stringify(b[key])];
+    if (before !== after) yield [key, before ?? 'unset', after ?? 'unset'];
+  }
+}

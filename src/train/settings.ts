@@ -1,0 +1,211 @@
+/**
+ * @file Every setting of a training run, under SAELens's names where it has one, with its default and the reason for it;
+ * and the one place where settings that contradict each other are refused, before any work is done. An architecture's
+ * own settings (`k`, `l1_coefficient`, `aux_…`) are checked by the architecture and stand beside these.
+ */
+import { z } from 'zod';
+import { NORMALIZATIONS } from '../coders/config.ts';
+import { trainableNamed } from '../coders/registry.ts';
+import { nearest, UnfoldError } from '../errors.ts';
+import { LR_SCHEDULES } from './schedule.ts';
+
+/** A number of steps, or a share of the run: `500`, `"20%"`. */
+const steps = z.union([
+  z.int().nonnegative(),
+  z.string().regex(/^\d+(\.\d+)?%$/, 'a number of steps, or a share such as "20%"'),
+]);
+const count = z.int().positive();
+const beta = z.number().min(0).lt(1);
+
+/** The settings that all architectures share. */
+export const trainSettings = z.object({
+  architecture: z.string().default('topk'),
+  /** Hook whose rows are coded; may be left out where the rows have only one. */
+  hook_name: z.string().optional(),
+  /** Latents. 16 a dimension unless set: enough to be useful, small enough for a laptop. */
+  d_sae: count.optional(),
+  /** SAELens's default. */
+  training_tokens: count.default(2_000_000),
+  /** SAELens's default; large batches keep Adam's moments of rare latents meaningful. */
+  train_batch_size_tokens: count.default(4096),
+  /** SAELens's default, for batches of 4096; small dictionaries take ten times more. */
+  lr: z.number().positive().default(3e-4),
+  /** Where a cosine ends: lr / 10 unless set, as in SAELens. */
+  lr_end: z.number().nonnegative().optional(),
+  lr_scheduler_name: z.enum(LR_SCHEDULES).default('constant'),
+  /** None: AdamW-style warm-up changes little at these rates. SAELens's default. */
+  lr_warm_up_steps: steps.default(0),
+  /** A linear decay over the last fifth is worth about as much as doubling the tokens (Anthropic, April 2024). */
+  lr_decay_steps: steps.default('20%'),
+  n_restart_cycles: count.default(1),
+  adam_beta1: beta.default(0.9),
+  adam_beta2: beta.default(0.999),
+  adam_eps: z.number().positive().default(1e-8),
+  /** Global-norm clipping, which SAELens has built in; null switches it off. */
+  max_grad_norm: z.number().positive().nullable().default(1),
+  /** Steps over which the sparsity coefficient rises from 0. */
+  l1_warm_up_steps: steps.default(0),
+  /** Scales rows to mean norm sqrt(d) and folds the scale into the exported weights: rates and coefficients then transfer. */
+  normalize_activations: z
+    .enum(NORMALIZATIONS)
+    .exclude(['covariance_whitening'])
+    .default('expected_average_only_in'),
+  /** Rows whose mean norm gives that scale; they are read without being used up. */
+  norm_estimate_rows: count.default(65_536),
+  apply_b_dec_to_input: z.boolean().default(true),
+  reshape_activations: z.enum(['none', 'hook_z']).default('none'),
+  /** Norm of decoder rows at the start; the architecture's default unless set. The encoder starts as its transpose. */
+  decoder_init_norm: z.number().positive().optional(),
+  /** The geometric median of first rows (Anthropic; OpenAI; dictionary_learning): latents need not learn the mean. */
+  b_dec_init: z.enum(['zeros', 'mean', 'geometric_median']).default('geometric_median'),
+  /** A latent is dead when it has not been active for more than this many tokens (or steps, see the unit). */
+  dead_feature_window: count.optional(),
+  /** SAELens counts steps, so that its window means something else at every batch size. */
+  dead_feature_window_unit: z.enum(['tokens', 'steps']).default('tokens'),
+  /** Tokens whose firing rates go into sparsity.safetensors: the last one to two of these windows. */
+  feature_sampling_window: count.default(1_000_000),
+  seed: z.int().nonnegative().default(42),
+  /** Rows that the shuffle holds in memory. */
+  shuffle_buffer_rows: count.optional(),
+  /** Storage of the exported weights; training is in float32. */
+  dtype: z.enum(['float32', 'float16', 'bfloat16']).default('float32'),
+  /** Moves decoder norms into the encoder on export, where that is exact: activations in units of output. */
+  fold_decoder_norms: z.boolean().default(true),
+  /** Checkpoints at equal distances that are kept. */
+  n_checkpoints: z.int().nonnegative().default(0),
+  /** Checkpoints to resume from; the last two are kept. */
+  checkpoint_every_minutes: z.number().positive().nullable().default(5),
+  checkpoint_every_steps: count.nullable().default(null),
+  /** Steps between lines of metrics.jsonl. */
+  log_every_steps: count.default(20),
+});
+
+/** As a user writes them: architecture settings beside the shared ones. */
+export type TrainSettingsInput = z.input<typeof trainSettings> & Record<string, unknown>;
+
+type Shared = z.infer<typeof trainSettings>;
+
+/** Settings with every default filled in and every share of the run turned into steps. */
+export interface TrainSettings
+  extends Omit<Shared, 'lr_warm_up_steps' | 'lr_decay_steps' | 'l1_warm_up_steps'> {
+  d_sae: number;
+  lr_end: number;
+  decoder_init_norm: number;
+  dead_feature_window: number;
+  lr_warm_up_steps: number;
+  lr_decay_steps: number;
+  l1_warm_up_steps: number;
+  total_steps: number;
+  /** The architecture's own, checked and with defaults. */
+  coder: Record<string, unknown>;
+}
+
+/** Names of the settings of an architecture, shared ones included. */
+export function settingNames(architecture: string): string[] {
+  const { training } = trainableNamed(architecture, 'architecture');
+  return [...Object.keys(trainSettings.shape), ...Object.keys(training.settings.shape)];
+}
+
+/**
+ * Checks settings and fills in defaults.
+ * @param width of a row, for the default of `d_sae`
+ * @throws UnfoldError `bad-setting` that names the setting, or both of two that contradict each other
+ */
+export function resolveSettings(raw: Record<string, unknown>, width: number): TrainSettings {
+  const name = typeof raw.architecture === 'string' ? raw.architecture : trainSettings.parse({}).architecture;
+  const { training } = trainableNamed(name, 'architecture');
+  refuseUnknown(raw, name);
+  const shared = checked(trainSettings, pick(raw, Object.keys(trainSettings.shape)));
+  const coder = checked(training.settings, pick(raw, Object.keys(training.settings.shape)));
+  const total = Math.max(1, Math.floor(shared.training_tokens / shared.train_batch_size_tokens));
+  const settings: TrainSettings = {
+    ...shared,
+    d_sae: shared.d_sae ?? 16 * width,
+    lr_end: shared.lr_end ?? shared.lr / 10,
+    decoder_init_norm: shared.decoder_init_norm ?? training.decoder_init_norm,
+    dead_feature_window: shared.dead_feature_window ?? defaultDeadWindow(shared.training_tokens),
+    lr_warm_up_steps: inSteps(shared.lr_warm_up_steps, total),
+    lr_decay_steps: inSteps(shared.lr_decay_steps, total),
+    l1_warm_up_steps: inSteps(shared.l1_warm_up_steps, total),
+    total_steps: total,
+    coder,
+  };
+  refuseContradictions(settings);
+  return settings;
+}
+
+/** 10M tokens as in OpenAI's and EleutherAI's trainers, but a twentieth of short runs, which would end before. */
+function defaultDeadWindow(tokens: number): number {
+  return Math.max(1, Math.min(10_000_000, Math.floor(tokens / 20)));
+}
+
+function inSteps(value: number | string, total: number): number {
+  return typeof value === 'number' ? value : Math.round((Number.parseFloat(value) / 100) * total);
+}
+
+function pick(raw: Record<string, unknown>, names: string[]): Record<string, unknown> {
+  return Object.fromEntries(names.filter((name) => raw[name] !== undefined).map((name) => [name, raw[name]]));
+}
+
+function refuseUnknown(raw: Record<string, unknown>, architecture: string): void {
+  const known = settingNames(architecture);
+  const unknown = Object.keys(raw).find((name) => raw[name] !== undefined && !known.includes(name));
+  if (unknown === undefined) return;
+  throw badSetting(
+    unknown,
+    `a setting of ${architecture} training`,
+    'a name that is none',
+    `perhaps ${nearest(unknown, known).join(', ')}`,
+  );
+}
+
+function checked<T>(schema: z.ZodType<T>, raw: Record<string, unknown>): T {
+  const parsed = schema.safeParse(raw);
+  if (parsed.success) return parsed.data;
+  const issue = parsed.error.issues[0]!;
+  const setting = issue.path.join('.');
+  throw badSetting(setting, issue.message, JSON.stringify(raw[setting]) ?? 'nothing', `change ${setting}`);
+}
+
+function refuseContradictions(s: TrainSettings): void {
+  const { k } = s.coder;
+  if (typeof k === 'number' && k > s.d_sae) {
+    throw badSetting('k', `at most d_sae = ${s.d_sae}`, `${k}`, 'choose a smaller k or a larger d_sae');
+  }
+  if (s.training_tokens < s.train_batch_size_tokens) {
+    throw badSetting(
+      'training_tokens',
+      `at least one batch (train_batch_size_tokens = ${s.train_batch_size_tokens})`,
+      `${s.training_tokens}`,
+      'train on more tokens, or in smaller batches',
+    );
+  }
+  if (s.lr_warm_up_steps + s.lr_decay_steps > s.total_steps) {
+    throw badSetting(
+      'lr_warm_up_steps and lr_decay_steps',
+      `together at most the ${s.total_steps} steps of the run`,
+      `${s.lr_warm_up_steps} + ${s.lr_decay_steps}`,
+      'shorten one of them, or train on more tokens',
+    );
+  }
+  if (s.lr_scheduler_name !== 'constant' && s.lr_decay_steps > 0 && s.lr_end === 0) {
+    throw badSetting(
+      'lr_end',
+      'above 0 with lr_decay_steps',
+      '0: the decay would go from 0 to 0',
+      'set lr_decay_steps: 0',
+    );
+  }
+  if (s.l1_warm_up_steps > s.total_steps) {
+    throw badSetting(
+      'l1_warm_up_steps',
+      `at most the ${s.total_steps} steps of the run`,
+      `${s.l1_warm_up_steps}`,
+      'shorten it',
+    );
+  }
+}
+
+function badSetting(where: string, expected: string, found: string, todo: string): UnfoldError {
+  return new UnfoldError('bad-setting', { where, expected, found, todo });
+}

@@ -102,7 +102,7 @@ export function updateVariables<Attrs extends object>(
 /** Gives a variable a buffer of its own if another tensor still reads the one it has. */
 function unshare(variable: tf.Variable): void {
   if (tf.backend().refCount(variable.dataId) <= 1) return;
-  const copy = tf.tensor(variable.dataSync().slice(), variable.shape, variable.dtype);
+  const copy = tf.mul(variable, 1);
   variable.assign(copy);
   copy.dispose();
 }

@@ -149,6 +149,12 @@ float* Args::f32_item(size_t i, size_t item, int64_t n) const {
   return static_cast<float*>(array(v, i, napi_float32_array, n, "list of Float32Array"));
 }
 
+int32_t* Args::i32_item(size_t i, size_t item, int64_t n) const {
+  napi_value v;
+  if (napi_get_element(env_, at(i), static_cast<uint32_t>(item), &v) != napi_ok) fail(i, "an array");
+  return static_cast<int32_t*>(array(v, i, napi_int32_array, n, "list of Int32Array"));
+}
+
 napi_value Args::undefined() const {
   napi_value v;
   napi_get_undefined(env_, &v);

@@ -58,6 +58,7 @@ class Args {
   // An array of typed arrays: pass the element's index to item().
   size_t list_length(size_t i) const;
   float* f32_item(size_t i, size_t item, int64_t length) const;
+  int32_t* i32_item(size_t i, size_t item, int64_t length) const;
 
   napi_value undefined() const;
   napi_value result(double x) const;

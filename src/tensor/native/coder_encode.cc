@@ -1,0 +1,179 @@
+// Encoder and TopK in one: a tile of pre-activations is made, and what survives of it is kept, while it is in cache. The
+// [B, F] matrix never exists. Tiles have fixed bounds whatever the number of threads, so results do not depend on it.
+#include <atomic>
+#include <vector>
+
+#include "addon.h"
+#include "coder_preactivations.h"
+#include "coder_select.h"
+#include "parallel.h"
+
+namespace unfold::coder {
+namespace {
+
+// 512 x 512 floats are 1 MB: they stay in a core's second-level cache, and a product of that size is as fast as any.
+constexpr int64_t kRowTile = 512, kFeatureTile = 512;
+constexpr int64_t kMostRoom = int64_t{16} << 20;  // bytes of survivors a thread may hold
+
+struct Job {
+  Float32Product product;
+  const float* b;
+  const float* scale;
+  const int32_t* subset;  // global indices of the competing latents, or null
+  int64_t B, F, k;
+  float* values;
+  int32_t* indices;
+};
+
+// The batch is cut into rows of tiles and, where those are fewer than threads (small batches), the latents into spans.
+struct Plan {
+  int64_t row_tile, row_tiles, span, spans;
+};
+
+Plan plan_of(const Job& job) {
+  const int64_t per_row = Row::capacity(job.k) * static_cast<int64_t>(sizeof(uint64_t));
+  Plan plan{};
+  plan.row_tile = std::min(kRowTile, std::max<int64_t>(16, kMostRoom / per_row / 16 * 16));
+  plan.row_tiles = ceil_div(job.B, plan.row_tile);
+  const int64_t feature_tiles = ceil_div(job.F, kFeatureTile);
+  const int64_t wanted = plan.row_tiles >= threads() ? 1 : ceil_div(threads(), plan.row_tiles);
+  plan.span = ceil_div(feature_tiles, std::min(wanted, feature_tiles)) * kFeatureTile;
+  plan.spans = ceil_div(job.F, plan.span);
+  return plan;
+}
+
+// Buffers of a thread, kept between calls: fresh pages cost as much as the arithmetic.
+struct Scratch {
+  std::vector<float> tile;
+  std::vector<uint64_t> room;
+  std::vector<Row> rows;
+};
+
+Scratch& scratch() {
+  static thread_local Scratch s;
+  return s;
+}
+
+// Survivors of rows [row0, row0 + rows) among the latents of one span.
+void survive(const Job& job, int64_t row0, int64_t rows, int64_t from, int64_t to, Scratch& s) {
+  const int64_t capacity = Row::capacity(job.k);
+  s.tile.resize(static_cast<size_t>(kRowTile * kFeatureTile));
+  if (static_cast<int64_t>(s.room.size()) < rows * capacity) s.room.resize(static_cast<size_t>(rows * capacity));
+  s.rows.resize(static_cast<size_t>(rows));
+  for (int64_t r = 0; r < rows; r++) s.rows[r].start(s.room.data() + r * capacity);
+  for (int64_t f = from; f < to; f += kFeatureTile) {
+    const int64_t n = std::min(kFeatureTile, to - f);
+    job.product.tile(row0, rows, f, n, s.tile.data());
+    const Affine affine{job.b + f, job.scale ? job.scale + f : nullptr};
+    for (int64_t r = 0; r < rows; r++) scan(s.rows[r], job.k, s.tile.data() + r * n, affine, n, f);
+  }
+}
+
+void finish(const Job& job, int64_t row, uint64_t* keys, int64_t count, bool nan) {
+  int32_t* indices = job.indices + row * job.k;
+  // Of a row with NaN fewer than k values may be left; emit does not read them then.
+  emit(keys, nan ? 0 : count, job.k, nan, job.values + row * job.k, indices);
+  if (!job.subset) return;
+  for (int64_t j = 0; j < job.k; j++) indices[j] = job.subset[indices[j]];
+}
+
+// What the spans of a row leave to be merged.
+struct Merge {
+  std::vector<uint64_t> keys;   // [B, spans, k]
+  std::vector<int64_t> counts;  // [B, spans]; -1 says NaN
+};
+
+void run_task(const Job& job, const Plan& plan, int64_t task, Merge& merge) {
+  Scratch& s = scratch();
+  const int64_t tile = task / plan.spans, span = task % plan.spans;
+  const int64_t row0 = tile * plan.row_tile, rows = std::min(plan.row_tile, job.B - row0);
+  survive(job, row0, rows, span * plan.span, std::min(job.F, (span + 1) * plan.span), s);
+  for (int64_t r = 0; r < rows; r++) {
+    Row& row = s.rows[r];
+    if (plan.spans == 1) {
+      finish(job, row0 + r, row.keys, row.count, row.nan);
+      continue;
+    }
+    tighten(row, job.k);
+    const int64_t at = (row0 + r) * plan.spans + span;
+    merge.counts[at] = row.nan ? -1 : row.count;
+    if (!row.nan) std::copy(row.keys, row.keys + row.count, merge.keys.data() + at * job.k);
+  }
+}
+
+void merge_spans(const Job& job, const Plan& plan, Merge& merge) {
+  for (int64_t row = 0; row < job.B; row++) {
+    uint64_t* keys = merge.keys.data() + row * plan.spans * job.k;
+    int64_t count = 0;
+    bool nan = false;
+    for (int64_t span = 0; span < plan.spans; span++) {
+      const int64_t n = merge.counts[row * plan.spans + span];
+      nan = nan || n < 0;
+      for (int64_t j = 0; j < n; j++) keys[count++] = keys[span * job.k + j];
+    }
+    finish(job, row, keys, count, nan);
+  }
+}
+
+void encode(const Job& job) {
+  if (job.B == 0) return;
+  const Plan plan = plan_of(job);
+  Merge merge;
+  if (plan.spans > 1) {
+    merge.keys.resize(static_cast<size_t>(job.B * plan.spans * job.k));
+    merge.counts.resize(static_cast<size_t>(job.B * plan.spans));
+  }
+  const int64_t tasks = plan.row_tiles * plan.spans;
+  std::atomic<int64_t> next{0};
+  run_tasks(static_cast<int>(std::min<int64_t>(threads(), tasks)), [&](int) {
+    for (int64_t task = next++; task < tasks; task = next++) run_task(job, plan, task, merge);
+  });
+  if (plan.spans > 1) merge_spans(job, plan, merge);
+}
+
+// Rows (and biases, scales) of the competing latents, side by side.
+struct Competing {
+  std::vector<float> W, b, scale;
+};
+
+void take_subset(Job& job, int64_t count, Competing& c) {
+  const int64_t d = job.product.d;
+  c.W.resize(static_cast<size_t>(count * d));
+  c.b.resize(static_cast<size_t>(count));
+  c.scale.resize(static_cast<size_t>(job.scale ? count : 0));
+  parallel_for(count, 64, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; i++) {
+      std::copy_n(job.product.W + job.subset[i] * d, d, c.W.data() + i * d);
+      c.b[i] = job.b[job.subset[i]];
+      if (job.scale) c.scale[i] = job.scale[job.subset[i]];
+    }
+  });
+  job.product.W = c.W.data();
+  job.b = c.b.data();
+  if (job.scale) job.scale = c.scale.data();
+  job.F = count;
+}
+
+}  // namespace
+}  // namespace unfold::coder
+
+// encodeTopK(x [B, d], W [F, d], b [F], scale [F] | null, subset [S] | null, B, F, d, k, values [B, k], indices [B, k])
+UNFOLD_EXPORT(encodeTopK, args) {
+  using namespace unfold;
+  const int64_t B = args.size(5), F = args.size(6), d = args.size(7), k = args.size(8);
+  coder::Job job{{args.f32(0, B * d), args.f32(1, F * d), d}, args.f32(2, F), args.f32_or_null(3, F), nullptr, B, F, k,
+                 args.f32(9, B * k), args.i32(10, B * k)};
+  coder::Competing competing;
+  if (args.given(4)) {
+    const int64_t count = args.length(4);
+    job.subset = args.i32(4, count);
+    for (int64_t i = 0; i < count; i++) {
+      const bool ascends = i == 0 || job.subset[i] > job.subset[i - 1];
+      if (job.subset[i] < 0 || job.subset[i] >= F || !ascends) args.fail(4, "strictly ascending indices below F");
+    }
+    coder::take_subset(job, count, competing);
+  }
+  if (k < 1 || k > job.F) args.fail(8, "between 1 and the number of competing latents");
+  coder::encode(job);
+  return args.undefined();
+}

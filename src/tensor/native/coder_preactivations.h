@@ -1,0 +1,23 @@
+// How a tile of pre-activations is made: today a float32 product. A screen in lower precision with an error bound would
+// be another maker with the same two arguments in and the same tile out; selection (coder_select.h) does not change.
+#pragma once
+
+#include <cstdint>
+
+#include "blas.h"
+
+namespace unfold::coder {
+
+// x [B, d] and W [F, d], feature-major.
+struct Float32Product {
+  const float* x;
+  const float* W;
+  int64_t d;
+
+  // z [rows, features] = x[row0 ...] . W[feature0 ...]^T, packed, on the calling thread.
+  void tile(int64_t row0, int64_t rows, int64_t feature0, int64_t features, float* z) const {
+    sgemm_one_thread(false, true, rows, features, d, x + row0 * d, d, W + feature0 * d, d, z, features);
+  }
+};
+
+}  // namespace unfold::coder

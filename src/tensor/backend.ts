@@ -11,6 +11,7 @@ import {
   type BackendName,
 } from './backends/contract.ts';
 import { backends } from './backends/table.ts';
+import { CUDA_REMEDY, hasNvidiaDevice, tensorflowUsesGpu } from './backends/tensorflow.ts';
 import * as tf from './tf.ts';
 
 export type { Availability, BackendModule, BackendName } from './backends/contract.ts';
@@ -27,7 +28,7 @@ export interface BackendChoice {
   remedies: string[];
 }
 
-/** The order of the automatic choice on a machine without a CUDA GPU; with one, `tensorflow` moves to the front. */
+/** The order of the automatic choice; a TensorFlow that uses a CUDA GPU goes before all of them. */
 const AUTO_ORDER: readonly BackendName[] = ['native', 'tensorflow', 'wasm', 'cpu'];
 
 let current: BackendChoice | undefined;
@@ -77,23 +78,30 @@ async function named(name: BackendName): Promise<BackendChoice> {
   return { name, why: `asked for; ${found}`, warnings: [], remedies: [] };
 }
 
+/** What was passed over on the way to a choice. */
+interface Passed {
+  name: BackendName;
+  found: Availability;
+}
+
 /** Tries the backends in order; what was passed over on the way becomes a warning with its remedy. */
 async function automatic(): Promise<BackendChoice> {
-  const order = await automaticOrder();
-  const passed: { name: BackendName; found: Availability }[] = [];
-  for (const name of order) {
-    const found = await backends[name].availability();
-    if (!found.usable) {
-      passed.push({ name, found });
+  const advice = await tryGpu();
+  if ('name' in advice) return advice;
+  const passed: Passed[] = [];
+  for (const name of AUTO_ORDER) {
+    const loaded = await attempt(name);
+    if (typeof loaded !== 'string') {
+      passed.push({ name, found: loaded });
       continue;
     }
-    try {
-      const loaded = await backends[name].register();
-      return { name, why: `the fastest that runs here; ${loaded}`, ...explain(name, passed) };
-    } catch (error) {
-      if (!(error instanceof UnfoldError)) throw error;
-      passed.push({ name, found: { usable: false, detail: error.lesson.found, remedy: error.lesson.todo } });
-    }
+    const slower = explain(name, passed);
+    return {
+      name,
+      why: `the fastest that runs here; ${loaded}`,
+      warnings: [...advice.warnings, ...slower.warnings],
+      remedies: [...advice.remedies, ...slower.remedies],
+    };
   }
   throw new UnfoldError('no-backend', {
     where: 'choosing a backend',
@@ -103,30 +111,61 @@ async function automatic(): Promise<BackendChoice> {
   });
 }
 
-/** A missing `tensorflow` slows nothing on a machine without a GPU when `native` runs, so only slow choices warn. */
-function explain(name: BackendName, passed: { name: BackendName; found: Availability }[]) {
-  const native = passed.find((entry) => entry.name === 'native');
-  const warnings: string[] = [];
-  const remedies: string[] = [];
-  if (native) {
-    warnings.push(`backend native cannot run (${native.found.detail}), so ${name} computes, which is slower`);
-    remedies.push(native.found.remedy ?? 'unfold doctor');
+/** Registers a backend; what it found, or why it cannot run. */
+async function attempt(name: BackendName): Promise<string | Availability> {
+  const found = await backends[name].availability();
+  if (!found.usable) return found;
+  try {
+    return await backends[name].register();
+  } catch (error) {
+    if (!(error instanceof UnfoldError)) throw error;
+    return { usable: false, detail: error.lesson.found, remedy: error.lesson.todo };
   }
-  return { warnings, remedies };
 }
 
-async function automaticOrder(): Promise<readonly BackendName[]> {
-  return AUTO_ORDER;
+/** TensorFlow on an NVIDIA GPU if one answers; else what keeps it from that, where there is a GPU at all. */
+async function tryGpu(): Promise<BackendChoice | { warnings: string[]; remedies: string[] }> {
+  if (!hasNvidiaDevice()) return { warnings: [], remedies: [] };
+  const loaded = await attempt('tensorflow');
+  if (typeof loaded !== 'string') {
+    const warnings = [`there is an NVIDIA GPU, but backend tensorflow cannot run (${loaded.detail})`];
+    return { warnings, remedies: [loaded.remedy ?? 'unfold doctor'] };
+  }
+  if (tensorflowUsesGpu()) {
+    return { name: 'tensorflow', why: `a CUDA GPU answers; ${loaded}`, warnings: [], remedies: [] };
+  }
+  return {
+    warnings: [
+      'there is an NVIDIA GPU, but TensorFlow finds no CUDA 12 and cuDNN 8 libraries, so the CPU computes',
+    ],
+    remedies: [CUDA_REMEDY],
+  };
+}
+
+/** On a machine without a GPU only a missing `native` makes anything slower. */
+function explain(name: BackendName, passed: readonly Passed[]): { warnings: string[]; remedies: string[] } {
+  const native = passed.find((entry) => entry.name === 'native');
+  if (!native) return { warnings: [], remedies: [] };
+  const slower =
+    name === 'tensorflow' ? 'several times' : name === 'wasm' ? 'ten times or more' : 'hundreds of times';
+  return {
+    warnings: [`backend native cannot run (${native.found.detail}), so ${name} computes, ${slower} slower`],
+    remedies: [native.found.remedy ?? 'unfold doctor'],
+  };
+}
+
+/** Lets go of a device that would keep the process alive (WebGPU's); the end of a program that computes. */
+export async function closeBackend(): Promise<void> {
+  if (current) await backends[current.name].close?.();
+  current = undefined;
 }
 
 async function activate(backend: BackendModule): Promise<void> {
-  if (!(await tf.setBackend(backend.tfjsName))) {
-    throw new UnfoldError('no-backend', {
-      where: `backend ${backend.name}`,
-      expected: 'tfjs to start it',
-      found: 'tfjs refused (its own message is above)',
-      todo: 'choose another with --backend, or see what is wrong: unfold doctor',
-    });
-  }
-  await tf.ready();
+  if (await tf.setBackend(backend.tfjsName)) return;
+  throw new UnfoldError('no-backend', {
+    where: `backend ${backend.name}`,
+    expected: 'tfjs to start it',
+    found: 'tfjs refused (its own message is above)',
+    todo: 'choose another with --backend, or see what is wrong: unfold doctor',
+  });
 }

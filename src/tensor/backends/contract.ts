@@ -31,4 +31,6 @@ export interface BackendModule {
    * @throws UnfoldError `no-backend` with the remedy
    */
   register(): Promise<string>;
+  /** Lets go of a device that would keep the process alive; the backend can be registered again. */
+  close?(): Promise<void>;
 }

@@ -16,6 +16,10 @@ const GPU = '@tensorflow/tfjs-node-gpu';
 const CPU = '@tensorflow/tfjs-node';
 const INSTALL = 'unfold backend install tensorflow';
 
+/** TensorFlow finds CUDA by the loader's path, which has to be set before the process starts. */
+export const CUDA_REMEDY =
+  'put the libraries of CUDA 12 and cuDNN 8 on LD_LIBRARY_PATH (pip brings them as nvidia-cudnn-cu12==8.9.*, nvidia-cublas-cu12, nvidia-cufft-cu12, nvidia-cusparse-cu12, nvidia-cusolver-cu12, nvidia-cuda-runtime-cu12)';
+
 /** What tfjs-node's backend object tells about itself. */
 interface NodeBackend {
   isUsingGpuDevice: boolean;

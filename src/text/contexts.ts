@@ -85,7 +85,15 @@ export function corpusOf(rows: readonly ArrayLike<number>[], spec: Partial<Corpu
   const settings = corpusSpecSchema.parse({ dataset: 'rows', shuffle: false, ...spec, context_size });
   const digest = hashOf(rows.map((row) => Array.from(row)));
   const counts = { contexts: rows.length, documents: rows.length, document_tokens: 0, text_characters: 0 };
-  const header = { kind: 'unfold-tokens', version: 1, made_from: {}, dtype: 'uint32', context_size, ...counts, sha256: digest } as const;
+  const header = {
+    kind: 'unfold-tokens',
+    version: 1,
+    made_from: {},
+    dtype: 'uint32',
+    context_size,
+    ...counts,
+    sha256: digest,
+  } as const;
   const store = { header, read: (index: number, target: Int32Array) => target.set(rows[index]!), close() {} };
   return new StoredCorpus(settings, store, digest, digest);
 }
@@ -108,7 +116,12 @@ class StoredCorpus implements Corpus {
     this.pool = store.header;
     this.contextSize = store.header.context_size;
     this.contexts = part(spec, store.header);
-    this.hash = hashOf({ pool: poolHash, order: shuffle ? seed : null, skip_contexts, contexts: this.contexts });
+    this.hash = hashOf({
+      pool: poolHash,
+      order: shuffle ? seed : null,
+      skip_contexts,
+      contexts: this.contexts,
+    });
     this.#order = shuffle ? Random.of(seed, 'contexts').permutation(store.header.contexts) : undefined;
   }
 
@@ -119,7 +132,8 @@ class StoredCorpus implements Corpus {
   tokensFor(start: number, count: number): Int32Array {
     const size = this.contextSize;
     const rows = new Int32Array(count * size);
-    for (let i = 0; i < count; i++) this.#store.read(this.poolIndex(start + i), rows.subarray(i * size, (i + 1) * size));
+    for (let i = 0; i < count; i++)
+      this.#store.read(this.poolIndex(start + i), rows.subarray(i * size, (i + 1) * size));
     return rows;
   }
 
@@ -136,14 +150,23 @@ class StoredCorpus implements Corpus {
 
 /** How many contexts are left after `skip_contexts`, `max_contexts` and `max_tokens`. */
 function part(spec: ResolvedCorpusSpec, { contexts, context_size, document_tokens }: StoreHeader): number {
-  const byTokens = spec.max_tokens === null ? Number.POSITIVE_INFINITY : Math.floor(spec.max_tokens / context_size);
-  const count = Math.min(contexts - spec.skip_contexts, spec.max_contexts ?? Number.POSITIVE_INFINITY, byTokens);
+  const byTokens =
+    spec.max_tokens === null ? Number.POSITIVE_INFINITY : Math.floor(spec.max_tokens / context_size);
+  const count = Math.min(
+    contexts - spec.skip_contexts,
+    spec.max_contexts ?? Number.POSITIVE_INFINITY,
+    byTokens,
+  );
   if (count >= 1) return count;
   const tooSmall = byTokens < 1;
   throw new UnfoldError('too-few-contexts', {
     where: `dataset "${spec.dataset}"`,
-    expected: tooSmall ? `max_tokens of at least one context of ${context_size}` : `more than ${spec.skip_contexts} contexts of ${context_size} tokens`,
+    expected: tooSmall
+      ? `max_tokens of at least one context of ${context_size}`
+      : `more than ${spec.skip_contexts} contexts of ${context_size} tokens`,
     found: tooSmall ? `max_tokens ${spec.max_tokens}` : `${contexts} contexts (${document_tokens} tokens)`,
-    todo: tooSmall ? 'set a larger --max-tokens' : 'add text, shorten --context-size, or lower --skip-contexts',
+    todo: tooSmall
+      ? 'set a larger --max-tokens'
+      : 'add text, shorten --context-size, or lower --skip-contexts',
   });
 }

@@ -10,8 +10,8 @@ import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
 import { nearest, UnfoldError } from '../errors.ts';
 import { exists, hashOf, readJson } from '../files.ts';
-import { FORMATS, formatByEnding, formatOf } from './formats/index.ts';
 import type { SourceFile, TextFormat } from './formats/format.ts';
+import { FORMATS, formatByEnding, formatOf } from './formats/index.ts';
 import { glob, isGlob, listFiles } from './glob.ts';
 import type { ResolvedCorpusSpec } from './spec.ts';
 
@@ -26,7 +26,11 @@ export const datasetManifestSchema = z.strictObject({
   text_column: z.string().optional(),
   /** What ends a document within a file; null: a file is a document. */
   document_separator: z.string().nullable(),
-  files: z.array(z.strictObject({ path: z.string(), bytes: z.int(), sha256: z.string(), title: z.string().optional() })).min(1),
+  files: z
+    .array(
+      z.strictObject({ path: z.string(), bytes: z.int(), sha256: z.string(), title: z.string().optional() }),
+    )
+    .min(1),
 });
 
 /** A named dataset's description. */
@@ -52,7 +56,8 @@ export async function findDataset({ dataset, format }: Choice): Promise<Dataset>
   const place = await locate(dataset);
   if ((await stat(place)).isFile()) return ofFiles(dataset, [place], format);
   if (await exists(join(place, 'manifest.json'))) return ofManifest(dataset, place);
-  if (await exists(join(place, 'dataset_dict.json'))) return ofFolder(dataset, await trainSplit(place), format);
+  if (await exists(join(place, 'dataset_dict.json')))
+    return ofFolder(dataset, await trainSplit(place), format);
   return ofFolder(dataset, place, format);
 }
 
@@ -71,7 +76,10 @@ async function locate(dataset: string): Promise<string> {
     where: `dataset "${dataset}"`,
     expected: 'a file, a folder, a glob, or the name of a folder in datasets/',
     found: `nothing at ${resolve(dataset)}`,
-    todo: known.length > 0 ? `did you mean ${nearest(basename(dataset), known, 2).join(' or ')}?` : 'check the path',
+    todo:
+      known.length > 0
+        ? `did you mean ${nearest(basename(dataset), known, 2).join(' or ')}?`
+        : 'check the path',
   });
 }
 
@@ -98,13 +106,20 @@ async function ofManifest(name: string, folder: string): Promise<Dataset> {
     });
   }
   const manifest = parsed.data;
-  const files = manifest.files.map(({ path, bytes, sha256 }) => ({ path: join(folder, path), bytes, sha256 }));
+  const files = manifest.files.map(({ path, bytes, sha256 }) => ({
+    path: join(folder, path),
+    bytes,
+    sha256,
+  }));
   for (const file of files) await checkSize(file);
   return { name, manifest, files, format: FORMATS.find((format) => format.name === manifest.format)! };
 }
 
 async function checkSize(file: SourceFile): Promise<void> {
-  const size = await stat(file.path).then((s) => s.size, () => undefined);
+  const size = await stat(file.path).then(
+    (s) => s.size,
+    () => undefined,
+  );
   if (size === file.bytes) return;
   throw new UnfoldError('bad-manifest', {
     where: file.path,
@@ -124,7 +139,11 @@ async function ofFolder(name: string, folder: string, format: string): Promise<D
   }
   const all = (await listFiles(folder)).map((file) => join(folder, file));
   const notes = /^(readme|license|licence)\b/i;
-  return ofFiles(name, all.filter((file) => formatByEnding(file) !== undefined && !notes.test(basename(file))), format);
+  return ofFiles(
+    name,
+    all.filter((file) => formatByEnding(file) !== undefined && !notes.test(basename(file))),
+    format,
+  );
 }
 
 /** A DatasetDict: its `train` split, as SAELens. */
@@ -157,7 +176,9 @@ function nothingThere(name: string): UnfoldError {
 }
 
 function mixed(name: string, paths: string[], formats: TextFormat[]): UnfoldError {
-  const example = formats.map(({ name }) => `${name} (${paths.find((path) => formatByEnding(path)?.name === name) ?? '?'})`);
+  const example = formats.map(
+    ({ name }) => `${name} (${paths.find((path) => formatByEnding(path)?.name === name) ?? '?'})`,
+  );
   return new UnfoldError('mixed-formats', {
     where: `dataset "${name}"`,
     expected: 'files of one format',

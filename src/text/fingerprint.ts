@@ -10,14 +10,21 @@ import { UnfoldError } from '../errors.ts';
 import { exists, readJson, sha256File, writeJson } from '../files.ts';
 import { type Dataset, datasetHash } from './dataset.ts';
 
-const memorySchema = z.record(z.string(), z.object({ bytes: z.number(), changed: z.number(), sha256: z.string() }));
+const memorySchema = z.record(
+  z.string(),
+  z.object({ bytes: z.number(), changed: z.number(), sha256: z.string() }),
+);
 type Memory = z.infer<typeof memorySchema>;
 
 /** Below this a file is simply hashed again. */
 const WORTH_REMEMBERING = 64 * 2 ** 20;
 
 /** SHA-256 over the dataset's files; `cacheDir` null remembers nothing. @throws UnfoldError `bad-manifest`. */
-export async function fingerprint(dataset: Dataset, cacheDir: string | null, context: StageContext): Promise<string> {
+export async function fingerprint(
+  dataset: Dataset,
+  cacheDir: string | null,
+  context: StageContext,
+): Promise<string> {
   const path = cacheDir === null ? null : join(cacheDir, 'hashes.json');
   const memory = await recall(path);
   const total = dataset.files.reduce((sum, { bytes }) => sum + bytes, 0);
@@ -32,7 +39,8 @@ export async function fingerprint(dataset: Dataset, cacheDir: string | null, con
     bar?.update(done);
   }
   bar?.finish();
-  if (path !== null && Object.keys(memory).length > 0) await writeJson(path, memory);
+  // Only a memory: where it cannot be written the files are hashed again.
+  if (path !== null && Object.keys(memory).length > 0) await writeJson(path, memory).catch(() => {});
   return datasetHash(digests, dataset);
 }
 

@@ -12,7 +12,10 @@ export async function glob(pattern: string): Promise<string[]> {
   const steps = pattern.split('/');
   const fixed = steps.findIndex(isGlob);
   const base = steps.slice(0, fixed).join('/') || (pattern.startsWith('/') ? '/' : '.');
-  const match = new RegExp(`^${steps.slice(fixed).map(stepSource).join('/').replaceAll('.*/', '(?:.*/)?')}$`, 'u');
+  const match = new RegExp(
+    `^${steps.slice(fixed).map(stepSource).join('/').replaceAll('.*/', '(?:.*/)?')}$`,
+    'u',
+  );
   const files = await listFiles(base);
   return files.filter((file) => match.test(file)).map((file) => (base === '.' ? file : join(base, file)));
 }
@@ -27,7 +30,10 @@ export async function listFiles(folder: string): Promise<string[]> {
       if (!isFolder) return [entry.name];
       return (await listFiles(join(folder, entry.name))).map((file) => `${entry.name}/${file}`);
     });
-  return (await Promise.all(nested)).flat().map((file) => file.replaceAll(sep, '/')).sort(byCodePoint);
+  return (await Promise.all(nested))
+    .flat()
+    .map((file) => file.replaceAll(sep, '/'))
+    .sort(byCodePoint);
 }
 
 /** A step of a pattern as the source of a regular expression. */

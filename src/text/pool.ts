@@ -52,7 +52,8 @@ function tokenId(choice: 'bos' | 'eos' | number | null, tokenizer: Tokenizer): n
   if (id !== undefined && id < tokenizer.vocabSize) return id;
   throw new UnfoldError('no-bos', {
     where: `tokeniser of ${tokenizer.dir}`,
-    expected: typeof choice === 'number' ? `ids below ${tokenizer.vocabSize}` : `a ${choice.toUpperCase()} token`,
+    expected:
+      typeof choice === 'number' ? `ids below ${tokenizer.vocabSize}` : `a ${choice.toUpperCase()} token`,
     found: id === undefined ? 'none' : String(id),
     todo: 'set prepend_bos: false and sequence_separator_token: null, or give the separator as an id',
   });
@@ -67,11 +68,15 @@ export async function tokenisePool(
   context: StageContext,
 ): Promise<ContextStore> {
   const total = dataset.files.reduce((sum, { bytes }) => sum + bytes, 0);
-  const bar = context.bar('tokenise', total / 1e6, 'MB');
+  const bar = context.bar('tokenise', total, 'bytes');
   try {
-    const counts = await fill(dataset, packing, tokenizer, writer, context.signal, (bytes, note) => bar.update(bytes / 1e6, note));
+    const counts = await fill(dataset, packing, tokenizer, writer, context.signal, (bytes, note) =>
+      bar.update(bytes, note),
+    );
     const store = await writer.finish(counts);
-    bar.finish(`${counts.document_tokens} tokens of ${counts.documents} documents in ${store.header.contexts} contexts`);
+    bar.finish(
+      `${counts.document_tokens} tokens of ${counts.documents} documents in ${store.header.contexts} contexts`,
+    );
     return store;
   } catch (error) {
     bar.finish('stopped');

@@ -17,13 +17,19 @@ export const corpusSpecSchema = z.strictObject({
     .enum(['auto', 'text', 'jsonl', 'csv', 'tsv', 'arrow', 'parquet'])
     .default('auto')
     .describe('how the files are read; auto goes by their endings (.gz is looked through)'),
-  text_column: z.string().min(1).default('text').describe('column of JSONL, CSV, Arrow and Parquet that holds the text'),
+  text_column: z
+    .string()
+    .min(1)
+    .default('text')
+    .describe('column of JSONL, CSV, Arrow and Parquet that holds the text'),
   tokens_column: z
     .string()
     .min(1)
     .nullable()
     .default(null)
-    .describe('column that holds token ids; by default tokens, input_ids or token_ids where there is no text column'),
+    .describe(
+      'column that holds token ids; by default tokens, input_ids or token_ids where there is no text column',
+    ),
   document_separator: z
     .string()
     .min(1)
@@ -51,12 +57,30 @@ export const corpusSpecSchema = z.strictObject({
     .positive()
     .nullable()
     .default(null)
-    .describe('read only so many tokens of the dataset, from its beginning (default: all); contexts are drawn from these'),
-  shuffle: z.boolean().default(true).describe('contexts in seeded random order (false: in the order of the dataset)'),
-  seed: z.int().nonnegative().default(42).describe('of the shuffle; two parts of one dataset are disjoint only under one seed'),
-  skip_contexts: z.int().nonnegative().default(0).describe('leave out so many contexts at the beginning of the order'),
+    .describe(
+      'read only so many tokens of the dataset, from its beginning (default: all); contexts are drawn from these',
+    ),
+  shuffle: z
+    .boolean()
+    .default(true)
+    .describe('contexts in seeded random order (false: in the order of the dataset)'),
+  seed: z
+    .int()
+    .nonnegative()
+    .default(42)
+    .describe('of the shuffle; two parts of one dataset are disjoint only under one seed'),
+  skip_contexts: z
+    .int()
+    .nonnegative()
+    .default(0)
+    .describe('leave out so many contexts at the beginning of the order'),
   max_contexts: z.int().positive().nullable().default(null).describe('use at most so many contexts'),
-  max_tokens: z.int().positive().nullable().default(null).describe('use at most so many tokens (rounded down to whole contexts)'),
+  max_tokens: z
+    .int()
+    .positive()
+    .nullable()
+    .default(null)
+    .describe('use at most so many tokens (rounded down to whole contexts)'),
 });
 
 /** What a user writes: everything but `dataset` has a default. */

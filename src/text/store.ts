@@ -68,13 +68,19 @@ export async function createStore(path: string | null, settings: StoreSettings):
 }
 
 /** The store at `path`; `damaged` says why it cannot be used; undefined where there is none. */
-export async function openStore(path: string): Promise<{ store: ContextStore } | { damaged: string } | undefined> {
+export async function openStore(
+  path: string,
+): Promise<{ store: ContextStore } | { damaged: string } | undefined> {
   if (!(await exists(`${path}.json`))) return undefined;
   const header = await readHeader(`${path}.json`);
   if (header === undefined) return { damaged: 'its description does not parse' };
   const expected = header.contexts * header.context_size * bytesOf(header.dtype);
-  const size = await stat(path).then((s) => s.size, () => -1);
-  if (size !== expected) return { damaged: size < 0 ? 'the tokens are gone' : `${size} bytes instead of ${expected}` };
+  const size = await stat(path).then(
+    (s) => s.size,
+    () => -1,
+  );
+  if (size !== expected)
+    return { damaged: size < 0 ? 'the tokens are gone' : `${size} bytes instead of ${expected}` };
   if (size > MEMORY_LIMIT) {
     if ((await sha256File(path)) !== header.sha256) return { damaged: 'its checksum is wrong' };
     return { store: new FileStore(header, path) };
@@ -103,11 +109,14 @@ function allocate(dtype: StoreHeader['dtype'], length: number): Tokens {
 }
 
 function view(bytes: Buffer, dtype: StoreHeader['dtype']): Tokens {
-  if (endianness() !== 'LE') internal('token files are little-endian, and so is every machine Node runs on today');
+  if (endianness() !== 'LE')
+    internal('token files are little-endian, and so is every machine Node runs on today');
   const aligned = bytes.byteOffset % 4 === 0 ? bytes : Buffer.from(new Uint8Array(bytes));
   const length = aligned.byteLength / bytesOf(dtype);
   const { buffer, byteOffset } = aligned;
-  return dtype === 'uint16' ? new Uint16Array(buffer, byteOffset, length) : new Uint32Array(buffer, byteOffset, length);
+  return dtype === 'uint16'
+    ? new Uint16Array(buffer, byteOffset, length)
+    : new Uint32Array(buffer, byteOffset, length);
 }
 
 class MemoryStore implements ContextStore {
@@ -142,7 +151,8 @@ class FileStore implements ContextStore {
 
   read(index: number, target: Int32Array): void {
     const { length } = this.#row;
-    if (readSync(this.#file, this.#row, 0, length, index * length) !== length) internal(`context ${index} is cut short`);
+    if (readSync(this.#file, this.#row, 0, length, index * length) !== length)
+      internal(`context ${index} is cut short`);
     target.set(this.#tokens);
   }
 
@@ -177,7 +187,16 @@ abstract class Writer {
   protected header(counts: Counts, digest: string): StoreHeader {
     const { made_from, context_size } = this.settings;
     const { contexts, dtype } = this;
-    return { kind: 'unfold-tokens', version: 1, made_from, dtype, context_size, contexts, ...counts, sha256: digest };
+    return {
+      kind: 'unfold-tokens',
+      version: 1,
+      made_from,
+      dtype,
+      context_size,
+      contexts,
+      ...counts,
+      sha256: digest,
+    };
   }
 
   /** The filled part of the block; the next tokens go into a fresh one. */
@@ -262,7 +281,9 @@ class FileWriter extends Writer implements StoreWriter {
     await this.#file.close();
     await rename(this.#part, this.#path);
     await syncFolder(dirname(this.#path));
-    await writeJson(`${this.#path}.json`, this.header(counts, this.#digest.digest('hex')));
+    await writeJson(`${this.#part}.json`, this.header(counts, this.#digest.digest('hex')));
+    await rename(`${this.#part}.json`, `${this.#path}.json`);
+    await syncFolder(dirname(this.#path));
     const opened = await openStore(this.#path);
     if (opened === undefined || !('store' in opened)) internal(`${this.#path} cannot be read back`);
     return opened.store;

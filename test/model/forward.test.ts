@@ -35,6 +35,11 @@ const { prompts } = await json<Forward>('forward.json');
 const { pairs, edits } = await json<Interventions>('interventions.json');
 const processed = await json<Processed>('hooks_processed.json');
 
+/** tfjs's plain backend takes seconds for the long prompt: the short one says as much. */
+const short = prompts.filter(({ name }) => name === 'short');
+/** Prompts whose logits are stored. */
+const long = prompts.filter(({ name }) => name !== 'batch2x32');
+
 /** Mean over the batch of logit(answer) - logit(wrong) at the last position. */
 function metric(logits: tf.Tensor, { answer, wrong }: Pair): tf.Scalar {
   const [batch, pos, vocab] = logits.shape as [number, number, number];
@@ -46,6 +51,9 @@ function metric(logits: tf.Tensor, { answer, wrong }: Pair): tf.Scalar {
   const last = tf.reshape(tf.slice(logits, [0, pos - 1, 0], [batch, 1, vocab]), [batch, vocab]);
   return tf.sum(tf.mul(last, tf.tensor2d(sign, [batch, vocab]))) as tf.Scalar;
 }
+
+/** Frobenius norm, summed in float64 as the reference's. */
+const norm = (t: tf.Tensor) => Math.sqrt(t.dataSync().reduce((sum, x) => sum + x * x, 0));
 
 describe.each(backends)('on %s', (backend) => {
   let model: GPT2;
@@ -66,14 +74,17 @@ describe.each(backends)('on %s', (backend) => {
     },
   );
 
-  it.each(prompts)('losses of $name are those of transformers, per token and mean', async (prompt) => {
-    const golden = await Golden.open('forward.safetensors');
-    const perToken = model.loss(prompt.ids, { perToken: true });
-    golden.expectClose(perToken, `${prompt.name}.loss_per_token`);
-    const mean = model.loss(prompt.ids);
-    expect(mean.dataSync()[0]).toBeCloseTo(prompt.loss_mean, 5);
-    tf.dispose([perToken, mean]);
-  });
+  it.each(backend === 'cpu' ? short : prompts)(
+    'losses of $name are those of transformers, per token and mean',
+    async (prompt) => {
+      const golden = await Golden.open('forward.safetensors');
+      const perToken = model.loss(prompt.ids, { perToken: true });
+      golden.expectClose(perToken, `${prompt.name}.loss_per_token`);
+      const mean = model.loss(prompt.ids);
+      expect(mean.dataSync()[0]).toBeCloseTo(prompt.loss_mean, 5);
+      tf.dispose([perToken, mean]);
+    },
+  );
 
   it('gradients at every layer of the residual stream are those of autograd', async () => {
     const golden = await Golden.open('interventions.safetensors');
@@ -198,9 +209,7 @@ describe.each(backends)('on %s', (backend) => {
     expect(Object.keys(state).sort()).toEqual(Object.keys(processed.shapes).sort());
     for (const [name, tensor] of Object.entries(state)) {
       expect(tensor.shape, name).toEqual(processed.shapes[name]);
-      const norm = tf.tidy(() => tf.norm(tensor).dataSync()[0]!);
-      // Sums of squares of up to half a million float32: relative to the norm.
-      expectClose([norm], [processed.frobenius_norms[name]!], name, { atol: 1e-5, rtol: 1e-4 });
+      expectClose([norm(tensor)], [processed.frobenius_norms[name]!], name, { atol: 1e-5, rtol: 1e-4 });
       expectClose(tensor.dataSync().slice(0, 4), processed.first_values[name]!, name, {
         atol: 2e-6,
         rtol: 1e-4,
@@ -219,8 +228,7 @@ describe.each(backends)('on %s', (backend) => {
   it('unprocessed weights carry the names of TransformerLens', () => {
     const state = model.stateDict();
     for (const [name, expected] of Object.entries(processed.frobenius_norms_unprocessed)) {
-      const norm = tf.tidy(() => tf.norm(state[name]!).dataSync()[0]!);
-      expectClose([norm], [expected], name, { atol: 1e-5, rtol: 1e-4 });
+      expectClose([norm(state[name]!)], [expected], name, { atol: 1e-5, rtol: 1e-4 });
     }
     tf.dispose(state);
   });

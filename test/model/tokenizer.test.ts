@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { silent } from '../../src/context.ts';
 import { UnfoldError } from '../../src/errors.ts';
-import { assertFits, loadTokenizer, type Tokenizer } from '../../src/model/tokenizer.ts';
 import { BYTE_CHARACTERS } from '../../src/model/tokenizer/byte-level.ts';
+import { assertFits, loadTokenizer, type Tokenizer } from '../../src/model/tokenizer.ts';
 import golden from '../fixtures/tokens/tokens.json' with { type: 'json' };
 
 const MODEL = 'checkpoints/novels-4l';
@@ -26,27 +26,36 @@ const variants = ['tokenizer.json', 'vocab.json + merges.txt'] as const;
 const built = (variant: (typeof variants)[number]) => (variant === 'tokenizer.json' ? whole : pair);
 
 describe.each(variants)('%s', (variant) => {
-  test.each(golden.cases)('$name: ids, token strings and text are those of transformers', async ({ text, ids, tokens, decoded }) => {
-    const tokenizer = built(variant);
-    const found = await tokenizer.encode(text);
-    expect([...found]).toEqual(ids);
-    expect([...found].map((id) => tokenizer.tokenOf(id))).toEqual(tokens);
-    expect(tokenizer.decode(found)).toBe(decoded);
-  });
+  test.each(golden.cases)(
+    '$name: ids, token strings and text are those of transformers',
+    async ({ text, ids, tokens, decoded }) => {
+      const tokenizer = built(variant);
+      const found = await tokenizer.encode(text);
+      expect([...found]).toEqual(ids);
+      expect([...found].map((id) => tokenizer.tokenOf(id))).toEqual(tokens);
+      expect(tokenizer.decode(found)).toBe(decoded);
+    },
+  );
 
-  test.each(golden.special)('$text: a special token in the text is text unless asked otherwise', async (c) => {
-    const tokenizer = built(variant);
-    expect([...(await tokenizer.encode(c.text))]).toEqual(c.ids_as_text);
-    expect([...(await tokenizer.encode(c.text, { special: true }))]).toEqual(c.ids_special);
-    expect(tokenizer.decode(c.ids_special)).toBe(c.decoded_special);
-    expect(tokenizer.decode(c.ids_special, { skipSpecial: true })).toBe(c.decoded_special_skipped);
-    expect(tokenizer.decode(c.ids_as_text)).toBe(c.decoded_as_text);
-  });
+  test.each(golden.special)(
+    '$text: a special token in the text is text unless asked otherwise',
+    async (c) => {
+      const tokenizer = built(variant);
+      expect([...(await tokenizer.encode(c.text))]).toEqual(c.ids_as_text);
+      expect([...(await tokenizer.encode(c.text, { special: true }))]).toEqual(c.ids_special);
+      expect(tokenizer.decode(c.ids_special)).toBe(c.decoded_special);
+      expect(tokenizer.decode(c.ids_special, { skipSpecial: true })).toBe(c.decoded_special_skipped);
+      expect(tokenizer.decode(c.ids_as_text)).toBe(c.decoded_as_text);
+    },
+  );
 
-  test.each(golden.decode)('$ids decodes as in transformers, ill-formed bytes included', ({ ids, decoded, decoded_skip_special }) => {
-    expect(built(variant).decode(ids)).toBe(decoded);
-    expect(built(variant).decode(ids, { skipSpecial: true })).toBe(decoded_skip_special);
-  });
+  test.each(golden.decode)(
+    '$ids decodes as in transformers, ill-formed bytes included',
+    ({ ids, decoded, decoded_skip_special }) => {
+      expect(built(variant).decode(ids)).toBe(decoded);
+      expect(built(variant).decode(ids, { skipSpecial: true })).toBe(decoded_skip_special);
+    },
+  );
 
   test.each(golden.transformer_lens.cases)("$text: pieces are TransformerLens's to_str_tokens", async (c) => {
     const tokenizer = built(variant);
@@ -58,14 +67,21 @@ describe.each(variants)('%s', (variant) => {
   test('BOS, EOS, vocabulary and special ids are those of the model', () => {
     const { bosId, eosId, vocabSize, specialIds } = built(variant);
     const { size, bos_token_id, eos_token_id } = golden.vocabulary;
-    expect({ bosId, eosId, vocabSize }).toEqual({ bosId: bos_token_id, eosId: eos_token_id, vocabSize: size });
+    expect({ bosId, eosId, vocabSize }).toEqual({
+      bosId: bos_token_id,
+      eosId: eos_token_id,
+      vocabSize: size,
+    });
     expect([...specialIds]).toEqual([bos_token_id]);
   });
 });
 
 test('a batch gives each text its own ids, in order, with several batches in flight', async () => {
   const texts = golden.cases.map(({ text }) => text);
-  const [first, second] = await Promise.all([whole.encodeBatch(texts), whole.encodeBatch([...texts].reverse())]);
+  const [first, second] = await Promise.all([
+    whole.encodeBatch(texts),
+    whole.encodeBatch([...texts].reverse()),
+  ]);
   expect(first.map((ids) => [...ids])).toEqual(golden.cases.map(({ ids }) => ids));
   expect(second.reverse()).toEqual(first);
 });
@@ -92,7 +108,10 @@ test('the hash tells tokenisers apart and is the same for the same files', async
 test('added tokens that are not special stay, under their own ids, when special ones become text', async () => {
   const json = JSON.parse(await readFile(join(MODEL, 'tokenizer.json'), 'utf8'));
   const flags = { single_word: false, lstrip: false, rstrip: false, normalized: false };
-  json.added_tokens.push({ id: 4096, content: '[S]', special: true, ...flags }, { id: 4097, content: '[A]', special: false, ...flags });
+  json.added_tokens.push(
+    { id: 4096, content: '[S]', special: true, ...flags },
+    { id: 4097, content: '[A]', special: false, ...flags },
+  );
   const file = join(scratch, 'tokenizer.json');
   await writeFile(file, JSON.stringify(json));
   const tokenizer = await loadTokenizer(file);
@@ -117,10 +136,22 @@ describe('a tokeniser that does not fit', () => {
 
   const bad: [string, Record<string, string>, RegExp][] = [
     ['no files', {}, /expected {2}tokenizer.json, or vocab.json with merges.txt/],
-    ['tokenizer.json without a model', { 'tokenizer.json': '{"added_tokens": []}' }, /a model with a vocabulary/],
+    [
+      'tokenizer.json without a model',
+      { 'tokenizer.json': '{"added_tokens": []}' },
+      /a model with a vocabulary/,
+    ],
     ['tokenizer.json that is cut off', { 'tokenizer.json': '{"model": ' }, /do not parse/],
-    ['a model the library does not know', { 'tokenizer.json': '{"model": {"type": "XYZ", "vocab": {}}}' }, /tokenizers library can read/],
-    ['a merge of tokens that do not exist', { 'vocab.json': '{"a": 0}', 'merges.txt': '#version: 0.2\na b\n' }, /merges.txt:2/],
+    [
+      'a model the library does not know',
+      { 'tokenizer.json': '{"model": {"type": "XYZ", "vocab": {}}}' },
+      /tokenizers library can read/,
+    ],
+    [
+      'a merge of tokens that do not exist',
+      { 'vocab.json': '{"a": 0}', 'merges.txt': '#version: 0.2\na b\n' },
+      /merges.txt:2/,
+    ],
   ];
   test.each(bad)('%s: a lesson that names the place', async (_name, files, message) => {
     const dir = await mkdtemp(join(tmpdir(), 'unfold-bad-'));

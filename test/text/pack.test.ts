@@ -3,13 +3,14 @@
  * hand; BOS 999, beginning of a sequence 998, separator 997).
  */
 import { describe, expect, test } from 'vitest';
-import { packer, type PackOptions } from '../../src/text/pack.ts';
+import { type PackOptions, packer } from '../../src/text/pack.ts';
 
 /** Packs documents; each may be given in pieces (an array of arrays). */
 function pack(options: PackOptions, documents: number[][][]): number[][] {
   const contexts: number[][] = [];
   const into = packer(options, (context) => contexts.push([...context]));
-  for (const document of documents) document.forEach((piece, i) => void into.push(Int32Array.from(piece), i === 0));
+  for (const document of documents)
+    document.forEach((piece, i) => void into.push(Int32Array.from(piece), i === 0));
   into.end();
   return contexts;
 }
@@ -20,20 +21,120 @@ const SEQ = 998;
 const SEP = 997;
 
 const cases: [string, PackOptions, number[][][], number[][]][] = [
-  ['documents follow one another and the rest is left out', { context_size: 5 }, [one(1, 2, 3), one(4, 5, 6, 7, 8, 9, 10, 11)], [[1, 2, 3, 4, 5], [6, 7, 8, 9, 10]]],
-  ['every context begins with BOS', { context_size: 5, beginBatch: BOS }, [one(1, 2, 3, 4, 5, 6, 7, 8)], [[999, 1, 2, 3, 4], [999, 5, 6, 7, 8]]],
-  ['BOS is not doubled', { context_size: 4, beginBatch: BOS }, [one(999, 1, 2, 999, 3, 4, 5)], [[999, 1, 2, 999], [999, 3, 4, 5]]],
-  ['a separator parts documents within a context', { context_size: 6, beginBatch: BOS, separator: SEP }, [one(1, 2), one(3, 4, 5)], [[999, 1, 2, 997, 3, 4]]],
-  ['no separator where a document begins a context', { context_size: 3, beginBatch: BOS, separator: SEP }, [one(1, 2), one(3, 4)], [[999, 1, 2], [999, 3, 4]]],
-  ['BOS as separator, as SAELens defaults to, and not doubled', { context_size: 6, beginBatch: BOS, separator: BOS }, [one(1, 2), one(3, 4, 5), one(999, 6, 7, 8)], [[999, 1, 2, 999, 3, 4], [999, 5, 999, 6, 7, 8]]],
-  ['the beginning of a sequence goes in front of every document', { context_size: 7, beginSequence: SEQ }, [one(1, 2), one(3, 4, 5)], [[998, 1, 2, 998, 3, 4, 5]]],
-  ['BOS, separator and beginning stand in this order', { context_size: 9, beginBatch: BOS, beginSequence: SEQ, separator: SEP }, [one(1, 2), one(3, 4, 5)], [[999, 998, 1, 2, 997, 998, 3, 4, 5]]],
-  ['the beginning is not repeated where a document goes on in the next context', { context_size: 4, beginBatch: BOS, beginSequence: SEQ }, [one(1, 2, 3, 4, 5)], [[999, 998, 1, 2], [999, 3, 4, 5]]],
-  ['equal BOS and beginning are put once', { context_size: 4, beginBatch: BOS, beginSequence: BOS }, [one(1, 2, 3), one(4, 5, 6)], [[999, 1, 2, 3], [999, 4, 5, 6]]],
-  ['a prefix that does not fit is cut, and the document goes on without it', { context_size: 4, beginBatch: BOS, beginSequence: SEQ, separator: SEP }, [one(1), one(2, 3, 4)], [[999, 998, 1, 997], [999, 2, 3, 4]]],
-  ['an empty document leaves no trace', { context_size: 4, beginBatch: BOS, separator: SEP }, [one(1), one(), one(2)], [[999, 1, 997, 2]]],
-  ['an id of 0 is a BOS like any other', { context_size: 3, beginBatch: 0 }, [one(1, 2, 3, 4)], [[0, 1, 2], [0, 3, 4]]],
-  ['the shortest contexts that have room for a token', { context_size: 2, beginBatch: BOS }, [one(7, 8)], [[999, 7], [999, 8]]],
+  [
+    'documents follow one another and the rest is left out',
+    { context_size: 5 },
+    [one(1, 2, 3), one(4, 5, 6, 7, 8, 9, 10, 11)],
+    [
+      [1, 2, 3, 4, 5],
+      [6, 7, 8, 9, 10],
+    ],
+  ],
+  [
+    'every context begins with BOS',
+    { context_size: 5, beginBatch: BOS },
+    [one(1, 2, 3, 4, 5, 6, 7, 8)],
+    [
+      [999, 1, 2, 3, 4],
+      [999, 5, 6, 7, 8],
+    ],
+  ],
+  [
+    'BOS is not doubled',
+    { context_size: 4, beginBatch: BOS },
+    [one(999, 1, 2, 999, 3, 4, 5)],
+    [
+      [999, 1, 2, 999],
+      [999, 3, 4, 5],
+    ],
+  ],
+  [
+    'a separator parts documents within a context',
+    { context_size: 6, beginBatch: BOS, separator: SEP },
+    [one(1, 2), one(3, 4, 5)],
+    [[999, 1, 2, 997, 3, 4]],
+  ],
+  [
+    'no separator where a document begins a context',
+    { context_size: 3, beginBatch: BOS, separator: SEP },
+    [one(1, 2), one(3, 4)],
+    [
+      [999, 1, 2],
+      [999, 3, 4],
+    ],
+  ],
+  [
+    'BOS as separator, as SAELens defaults to, and not doubled',
+    { context_size: 6, beginBatch: BOS, separator: BOS },
+    [one(1, 2), one(3, 4, 5), one(999, 6, 7, 8)],
+    [
+      [999, 1, 2, 999, 3, 4],
+      [999, 5, 999, 6, 7, 8],
+    ],
+  ],
+  [
+    'the beginning of a sequence goes in front of every document',
+    { context_size: 7, beginSequence: SEQ },
+    [one(1, 2), one(3, 4, 5)],
+    [[998, 1, 2, 998, 3, 4, 5]],
+  ],
+  [
+    'BOS, separator and beginning stand in this order',
+    { context_size: 9, beginBatch: BOS, beginSequence: SEQ, separator: SEP },
+    [one(1, 2), one(3, 4, 5)],
+    [[999, 998, 1, 2, 997, 998, 3, 4, 5]],
+  ],
+  [
+    'the beginning is not repeated where a document goes on in the next context',
+    { context_size: 4, beginBatch: BOS, beginSequence: SEQ },
+    [one(1, 2, 3, 4, 5)],
+    [
+      [999, 998, 1, 2],
+      [999, 3, 4, 5],
+    ],
+  ],
+  [
+    'equal BOS and beginning are put once',
+    { context_size: 4, beginBatch: BOS, beginSequence: BOS },
+    [one(1, 2, 3), one(4, 5, 6)],
+    [
+      [999, 1, 2, 3],
+      [999, 4, 5, 6],
+    ],
+  ],
+  [
+    'a prefix that does not fit is cut, and the document goes on without it',
+    { context_size: 4, beginBatch: BOS, beginSequence: SEQ, separator: SEP },
+    [one(1), one(2, 3, 4)],
+    [
+      [999, 998, 1, 997],
+      [999, 2, 3, 4],
+    ],
+  ],
+  [
+    'an empty document leaves no trace',
+    { context_size: 4, beginBatch: BOS, separator: SEP },
+    [one(1), one(), one(2)],
+    [[999, 1, 997, 2]],
+  ],
+  [
+    'an id of 0 is a BOS like any other',
+    { context_size: 3, beginBatch: 0 },
+    [one(1, 2, 3, 4)],
+    [
+      [0, 1, 2],
+      [0, 3, 4],
+    ],
+  ],
+  [
+    'the shortest contexts that have room for a token',
+    { context_size: 2, beginBatch: BOS },
+    [one(7, 8)],
+    [
+      [999, 7],
+      [999, 8],
+    ],
+  ],
 ];
 
 describe('documents share contexts', () => {
@@ -53,12 +154,48 @@ describe('documents share contexts', () => {
 });
 
 const singles: typeof cases = [
-  ['one context a document, short ones left out', { context_size: 4 }, [one(1, 2, 3, 4, 5, 6), one(1, 2, 3), one(7, 8, 9, 10)], [[1, 2, 3, 4], [7, 8, 9, 10]]],
-  ['BOS counts towards the length', { context_size: 4, beginBatch: BOS }, [one(1, 2, 3), one(1, 2), one(4, 5, 6, 7)], [[999, 1, 2, 3], [999, 4, 5, 6]]],
-  ['BOS is not doubled', { context_size: 4, beginBatch: BOS }, [one(999, 1, 2, 3), one(999, 1, 2)], [[999, 1, 2, 3]]],
-  ['the beginning of a sequence comes before BOS in choice', { context_size: 3, beginBatch: BOS, beginSequence: SEQ }, [one(1, 2, 3)], [[998, 1, 2]]],
-  ['an id of 0 is put like any other (SAELens issue: 0 was taken for none)', { context_size: 3, beginBatch: 0 }, [one(1, 2, 3)], [[0, 1, 2]]],
-  ['contexts of one token come from documents that have one', { context_size: 1 }, [one(1, 2), one(), one(3)], [[1], [3]]],
+  [
+    'one context a document, short ones left out',
+    { context_size: 4 },
+    [one(1, 2, 3, 4, 5, 6), one(1, 2, 3), one(7, 8, 9, 10)],
+    [
+      [1, 2, 3, 4],
+      [7, 8, 9, 10],
+    ],
+  ],
+  [
+    'BOS counts towards the length',
+    { context_size: 4, beginBatch: BOS },
+    [one(1, 2, 3), one(1, 2), one(4, 5, 6, 7)],
+    [
+      [999, 1, 2, 3],
+      [999, 4, 5, 6],
+    ],
+  ],
+  [
+    'BOS is not doubled',
+    { context_size: 4, beginBatch: BOS },
+    [one(999, 1, 2, 3), one(999, 1, 2)],
+    [[999, 1, 2, 3]],
+  ],
+  [
+    'the beginning of a sequence comes before BOS in choice',
+    { context_size: 3, beginBatch: BOS, beginSequence: SEQ },
+    [one(1, 2, 3)],
+    [[998, 1, 2]],
+  ],
+  [
+    'an id of 0 is put like any other (SAELens issue: 0 was taken for none)',
+    { context_size: 3, beginBatch: 0 },
+    [one(1, 2, 3)],
+    [[0, 1, 2]],
+  ],
+  [
+    'contexts of one token come from documents that have one',
+    { context_size: 1 },
+    [one(1, 2), one(), one(3)],
+    [[1], [3]],
+  ],
 ];
 
 describe('documents are not concatenated', () => {

@@ -28,7 +28,8 @@ async function* readArrow(file: SourceFile, options: ReadOptions): AsyncGenerato
     const names = batch.schema.fields.map((field) => field.name);
     const { column, kind } = chooseColumn(file.path, names, options);
     const cells = batch.getChild(column)!;
-    for (let i = 0; i < batch.numRows; i++, row++) yield* cellPieces(cells, i, kind, `${file.path}: row ${row}`, column, options);
+    for (let i = 0; i < batch.numRows; i++, row++)
+      yield* cellPieces(cells, i, kind, `${file.path}: row ${row}`, column, options);
   }
 }
 

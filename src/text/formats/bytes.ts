@@ -25,7 +25,10 @@ export function openBytes(file: SourceFile, options: Pick<ReadOptions, 'advance'
  * The file's text, piece by piece.
  * @throws UnfoldError `bad-text` for NUL bytes, ill-formed UTF-8 and broken gzip, with the byte's place.
  */
-export async function* openText(file: SourceFile, options: Pick<ReadOptions, 'advance' | 'signal'>): AsyncGenerator<string> {
+export async function* openText(
+  file: SourceFile,
+  options: Pick<ReadOptions, 'advance' | 'signal'>,
+): AsyncGenerator<string> {
   const decoder = new TextDecoder('utf-8', { fatal: true });
   const bytes = openBytes(file, options);
   let at = 0;
@@ -51,11 +54,19 @@ function refuseNul(file: SourceFile, chunk: Buffer, at: number): void {
   if (nul >= 0) throw notText(file, `a NUL byte at byte ${at + nul}: a binary file, or UTF-16`);
 }
 
-function decode(decoder: InstanceType<typeof TextDecoder>, file: SourceFile, chunk: Buffer | undefined, at: number): string {
+function decode(
+  decoder: InstanceType<typeof TextDecoder>,
+  file: SourceFile,
+  chunk: Buffer | undefined,
+  at: number,
+): string {
   try {
     return chunk === undefined ? decoder.decode() : decoder.decode(chunk, { stream: true });
   } catch {
-    const end = chunk === undefined ? 'a character that is cut off at the end' : `bytes that are not UTF-8 after byte ${at}`;
+    const end =
+      chunk === undefined
+        ? 'a character that is cut off at the end'
+        : `bytes that are not UTF-8 after byte ${at}`;
     throw notText(file, end);
   }
 }

@@ -6,13 +6,28 @@ import { Readable } from 'node:stream';
 import { CsvError, parse } from 'csv-parse';
 import { UnfoldError } from '../../errors.ts';
 import { openText } from './bytes.ts';
-import { chooseColumn, idsCell, type Piece, type ReadOptions, type SourceFile, type TextFormat } from './format.ts';
+import {
+  chooseColumn,
+  idsCell,
+  type Piece,
+  type ReadOptions,
+  type SourceFile,
+  type TextFormat,
+} from './format.ts';
 import { pieces } from './plain.ts';
 
 /** Comma-separated. */
-export const csv: TextFormat = { name: 'csv', endings: ['.csv'], read: (file, options) => readTable(file, options, ',') };
+export const csv: TextFormat = {
+  name: 'csv',
+  endings: ['.csv'],
+  read: (file, options) => readTable(file, options, ','),
+};
 /** Tab-separated. */
-export const tsv: TextFormat = { name: 'tsv', endings: ['.tsv'], read: (file, options) => readTable(file, options, '\t') };
+export const tsv: TextFormat = {
+  name: 'tsv',
+  endings: ['.tsv'],
+  read: (file, options) => readTable(file, options, '\t'),
+};
 
 interface Row {
   record: string[];

@@ -79,7 +79,10 @@ export function textCell(value: unknown, where: string, column: string): string 
 
 /** The value of a token cell: a list of ids. @throws UnfoldError `bad-tokens`. */
 export function idsCell(value: unknown, where: string, column: string): Int32Array {
-  const list = ArrayBuffer.isView(value) || Array.isArray(value) ? Array.from(value as ArrayLike<number | bigint>, Number) : undefined;
+  const list =
+    ArrayBuffer.isView(value) || Array.isArray(value)
+      ? Array.from(value as ArrayLike<number | bigint>, Number)
+      : undefined;
   const wrong = list?.find((id) => !Number.isInteger(id) || id < 0 || id > 0x7fffffff);
   if (list !== undefined && wrong === undefined) return Int32Array.from(list);
   throw new UnfoldError('bad-tokens', {

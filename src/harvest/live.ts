@@ -3,15 +3,14 @@
  * harvest would have written, to the last bit, float16 rounding included, so a trainer cannot tell the two apart.
  */
 
-import type { GPT2 } from '../model/gpt2.ts';
 import type { ActivationBlock, BlockSource, HookWidth } from '../shards/block-source.ts';
 import { fromHalf, HALF_OVERFLOW, toHalf } from '../shards/float16.ts';
 import type { Corpus } from '../text/contexts.ts';
-import { BlockForward, type ForwardOptions } from './forward.ts';
+import { BlockForward, type ForwardOptions, type HookedModel } from './forward.ts';
 import { unsoundActivation } from './unsound.ts';
 
 /** Rows of a model on a corpus, computed on demand. The model stays the caller's. */
-export function liveSource(model: GPT2, corpus: Corpus, options: ForwardOptions): BlockSource {
+export function liveSource(model: HookedModel, corpus: Corpus, options: ForwardOptions): BlockSource {
   return new LiveSource(new BlockForward(model, corpus, options), options);
 }
 

@@ -3,6 +3,7 @@
  * Uint16Array. The native addon converts with the machine's own instructions when it is there; the plain versions
  * below give the same bits (rounding to nearest, ties to even) and stay as its judge.
  */
+import { nativeAddon } from '../tensor/native.ts';
 /** The largest float32 that still rounds to a finite half is just below this: 65504 plus half a unit. */
 export const HALF_OVERFLOW = 65520;
 
@@ -11,7 +12,9 @@ export function toHalf(
   values: Float32Array,
   into: Uint16Array = new Uint16Array(values.length),
 ): Uint16Array {
-  toHalfPlain(values, into);
+  const addon = nativeAddon();
+  if (addon) addon.f32ToF16(values, into, values.length);
+  else toHalfPlain(values, into);
   return into;
 }
 
@@ -20,7 +23,9 @@ export function fromHalf(
   halves: Uint16Array,
   into: Float32Array = new Float32Array(halves.length),
 ): Float32Array {
-  fromHalfPlain(halves, into);
+  const addon = nativeAddon();
+  if (addon) addon.f16ToF32(halves, into, halves.length);
+  else fromHalfPlain(halves, into);
   return into;
 }
 

@@ -3,6 +3,9 @@
  * table costs milliseconds.
  */
 import type { CommandSpec } from '../command.ts';
+import evaluate from './evaluate.ts';
+import harvest from './harvest.ts';
+import run from './run.ts';
 
 /** All commands of `unfold`. One import and one entry each. */
-export const commands: readonly CommandSpec[] = [];
+export const commands: readonly CommandSpec[] = [harvestevaluate, run];

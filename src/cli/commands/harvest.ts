@@ -1,0 +1,134 @@
+/** @file `unfold harvest`: text through a model, activations at hook points into Arrow shards. */
+import { type Command, InvalidArgumentError } from 'commander';
+import type { HarvestOptions, HarvestResult } from '../../harvest/harvest.ts';
+import type { CommandIO, CommandSpec } from '../command.ts';
+
+export default {
+  name: 'harvest',
+  summary: 'run text through a model and store activations at hook points as Arrow shards',
+  description: `Runs a model over a text dataset and stores its activations at one or several hook points (one forward pass
+for all) as Arrow shards: a Hugging Face datasets folder, one row per token, with a manifest.
+
+Finished shards are skipped, so the same command goes on where it was stopped or killed, and does nothing when all is
+done. Prints rows, shards and disk space before it starts. Cost: 4 bytes (float16: 2) times the hook's width per token.`,
+  examples: [
+    [
+      'unfold harvest --model checkpoints/novels-4l --dataset novels --hooks blocks.2.hook_resid_pre --max-tokens 200000 --out datasets/resid2',
+      'the bundled model on the bundled novels: 200,000 tokens, 100 MB',
+    ],
+    [
+      'unfold harvest --model checkpoints/novels-4l --dataset novels --hooks blocks.1.hook_mlp_out,blocks.1.attn.hook_z --dtype float16 --max-tokens 100000 --out datasets/two',
+      'two hook points in one pass, half the disk',
+    ],
+    [
+      'unfold harvest --config harvest.yaml --out datasets/big --shards 0..3',
+      'settings from a file; only the first four shards (other processes make the rest)',
+    ],
+  ],
+  usesBackend: true,
+  configure(command: Command) {
+    command
+      .option(
+        '--config <file>',
+        'YAML or JSON with the settings (model, text, hook_names, …); flags go on top',
+      )
+      .option('--model <dir or id>', 'a Hugging Face GPT-2: folder or hub id')
+      .option(
+        '--dataset <path or name>',
+        'text: a file, folder, glob, or a folder in datasets/ with a manifest',
+      )
+      .option('--hooks, --hook-names <names>', 'hook points, separated by commas', list)
+      .requiredOption('--out <dir>', 'folder for the shards')
+      .option('--context-size <tokens>', 'tokens in a context, BOS included (default 128)', integer)
+      .option('--max-tokens <tokens>', 'tokens to use at most (default: the whole dataset)', integer)
+      .option('--text-column <name>', 'column that holds the text (JSONL, CSV, Parquet, Arrow)')
+      .option('--seed <n>', 'seed of the order of contexts (default 42)', integer)
+      .option('--dtype <type>', 'float32 (as the model computed, default) or float16 (half the disk)')
+      .option('--batch-contexts <n>', 'contexts in one forward pass (default 32)', integer)
+      .option('--shard-rows <rows>', 'rows in a shard, about (default 131072)', integer)
+      .option('--exclude-special-tokens', 'leave out rows at BOS, EOS and padding (default)')
+      .option('--no-exclude-special-tokens', 'keep them')
+      .option(
+        '--seqpos-slice <slice>',
+        'positions that give rows, as start:stop[:step] in Python, e.g. 1:',
+        slice,
+      )
+      .option('--shards <range>', 'make only these shards, e.g. 3..7 (from 0, both ends included)')
+      .option('--force', 'start although the disk seems too small');
+  },
+  async run(_args, options, io) {
+    const { harvest } = await import('../../harvest/harvest.ts');
+    const result = await harvest(await optionsOf(options), io.context);
+    io.emit(result);
+    await print(result, io);
+  },
+} satisfies CommandSpec;
+
+/** Flags over the file of --config. */
+async function optionsOf(flags: Record<string, unknown>): Promise<HarvestOptions> {
+  const { readSettings } = await import('../../harvest/config-file.ts');
+  const file = typeof flags.config === 'string' ? await readSettings(flags.config) : {};
+  const fileText = (file.text ?? {}) as Record<string, unknown>;
+  const text = {
+    dataset: flags.dataset,
+    context_size: flags.contextSize,
+    max_tokens: flags.maxTokens,
+    text_column: flags.textColumn,
+    seed: flags.seed,
+  };
+  const settings = {
+    model: flags.model,
+    hook_names: flags.hookNames,
+    dtype: flags.dtype,
+    batch_contexts: flags.batchContexts,
+    shard_rows: flags.shardRows,
+    exclude_special_tokens: flags.excludeSpecialTokens,
+    seqpos_slice: flags.seqposSlice,
+    shards: flags.shards,
+    force: flags.force,
+    out: flags.out,
+  };
+  // The library checks every value; what is missing or wrong is named by it.
+  return { ...file, ...given(settings), text: { ...fileText, ...given(text) } } as HarvestOptions;
+}
+
+/** Only the entries that have a value. */
+const given = (entries: Record<string, unknown>) =>
+  Object.fromEntries(Object.entries(entries).filter(([, value]) => value !== undefined));
+
+async function print(result: HarvestResult, io: CommandIO): Promise<void> {
+  const { default: Table } = await import('cli-table3');
+  const table = new Table({ head: ['hook', 'width', 'mean norm'] });
+  for (const { name, width, mean_norm } of result.hooks) {
+    table.push([name, String(width), mean_norm === null ? '' : mean_norm.toFixed(3)]);
+  }
+  const { rows, shards, shards_made, shards_skipped, bytes, seconds, tokens_per_second, complete, out } =
+    result;
+  const speed = shards_made
+    ? `, ${Math.round(tokens_per_second).toLocaleString('en')} tokens/s in ${seconds.toFixed(1)} s`
+    : '';
+  io.print(table.toString());
+  io.print(
+    `${out}: ${rows.toLocaleString('en')} ${result.dtype} rows, ${shards} shards (${shards_made} made now, ${shards_skipped} were there), ${(bytes / 1e6).toFixed(1)} MB${speed}`,
+  );
+  io.print(complete ? 'complete' : 'not complete: other shards are still to be made (--shards)');
+}
+
+const list = (value: string): string[] =>
+  value
+    .split(',')
+    .map((name) => name.trim())
+    .filter(Boolean);
+
+function integer(value: string): number {
+  const number = Number(value.replaceAll('_', ''));
+  if (Number.isSafeInteger(number)) return number;
+  throw new InvalidArgumentError('a whole number is expected');
+}
+
+/** `1:` -> [1, null]; `:64` -> [null, 64]; `1:-1:2` -> [1, -1, 2]. */
+function slice(value: string): (number | null)[] {
+  const parts = value.split(':').map((part) => (part.trim() === '' ? null : integer(part)));
+  if (parts.length === 2 || parts.length === 3) return parts;
+  throw new InvalidArgumentError('start:stop or start:stop:step is expected');
+}

@@ -43,7 +43,9 @@ export class BehaviourAccumulator {
   /** The metrics named as in definitions.ts; absent where no position had a number. */
   result(): Metrics {
     const mean = (name: keyof TokenBehaviour) => this.#sums.get(name)!.sum / this.#sums.get(name)!.count;
-    const m = Object.fromEntries(tokenMetricNames.map((name) => [name, mean(name)])) as unknown as TokenBehaviour;
+    const m = Object.fromEntries(
+      tokenMetricNames.map((name) => [name, mean(name)]),
+    ) as unknown as TokenBehaviour;
     const recovered = (floor: number) => (floor - m.ce_loss_with_sae) / (floor - m.ce_loss_without_sae);
     const all: Metrics = {
       ce_loss_score: recovered(m.ce_loss_with_ablation),

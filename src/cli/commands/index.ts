@@ -8,4 +8,4 @@ import harvest from './harvest.ts';
 import run from './run.ts';
 
 /** All commands of `unfold`. One import and one entry each. */
-export const commands: readonly CommandSpec[] = [harvestevaluate, run];
+export const commands: readonly CommandSpec[] = [harvest, evaluate, run];

@@ -1,0 +1,89 @@
+/** @file `unfold evaluate`: how good a coder is, alone and in its model. */
+import { type Command, InvalidArgumentError } from 'commander';
+import type { EvaluateCoderOptions } from '../../evaluate/evaluate-coder.ts';
+import type { CommandSpec } from '../command.ts';
+
+export default {
+  name: 'evaluate',
+  summary: 'measure a coder: reconstruction, sparsity, and what the model loses with it spliced in',
+  description: `Measures a coder (a SAELens directory, or a run of unfold train). With a model and text or token ids: every metric,
+among them the loss with the reconstruction spliced in, zero and mean ablation, loss recovered and KL divergence. With
+--shards alone: reconstruction and sparsity. Each metric's exact definition is in the JSON.
+
+Positions the coder was not trained on (exclude_special_tokens and seqpos_slice in its cfg.json) are left out unless
+--all-tokens: they keep their activation and enter no mean.`,
+  examples: [
+    [
+      'unfold evaluate --coder runs/quickstart/train/run/final --model checkpoints/novels-4l --dataset novels-heldout --max-tokens 20000',
+      "the quickstart's coder on 20,000 held-out tokens",
+    ],
+    [
+      'unfold evaluate --coder runs/quickstart/train/run/final --shards runs/quickstart/harvest/activations --json',
+      'on stored activations, without a model; one JSON object',
+    ],
+  ],
+  usesBackend: true,
+  configure(command: Command) {
+    command
+      .requiredOption('--coder <dir>', 'folder of the coder (cfg.json, sae_weights.safetensors)')
+      .option('--model <dir or id>', 'the GPT-2 it reads: folder or hub id')
+      .option(
+        '--dataset <path or name>',
+        'text: a file, folder, glob, or a folder in datasets/ with a manifest',
+      )
+      .option('--tokens <file>', 'token ids instead of text: [[id, id, …], …], used as they are')
+      .option('--shards <dir>', 'stored activations instead of model and text')
+      .option('--max-tokens <n>', 'tokens of the dataset to use', integer, 65_536)
+      .option('--context-size <n>', "tokens in a context (default: the coder's, else 128)", integer)
+      .option(
+        '--batch-contexts <n>',
+        'contexts in an evaluation batch; matters to the …_legacy metrics only',
+        integer,
+        32,
+      )
+      .option('--hook-name <name>', "hook the coder reads (default: its cfg.json's)")
+      .option('--hook-name-out <name>', 'hook it writes (transcoders)')
+      .option('--all-tokens', 'count every position, special tokens included')
+      .option(
+        '--exclude-tokens <ids>',
+        'leave out positions with these input tokens, separated by commas',
+        ids,
+      )
+      .option('--per-token <file>', "write every position's losses and divergences (safetensors)")
+      .option(
+        '--per-latent <file>',
+        "write every latent's density, activations and weight statistics (safetensors)",
+      )
+      .option('--out <file>', 'write evaluation.json here');
+  },
+  async run(_args, options, io) {
+    const { evaluateCoder } = await import('../../evaluate/evaluate-coder.ts');
+    const { evaluationJson, evaluationTable } = await import('../../evaluate/report.ts');
+    const { evaluation, facts } = await evaluateCoder(flags(options), io.context);
+    io.print(evaluationTable(evaluation));
+    io.emit({ ...evaluation.metrics, ...evaluationJson(evaluation, facts) });
+  },
+} satisfies CommandSpec;
+
+/** commander's camelCase to the library's names. */
+function flags(options: Record<string, unknown>): EvaluateCoderOptions {
+  const named = Object.entries(options).map(([key, value]) => [
+    key.replace(/[A-Z]/g, (c) => `_${c.toLowerCase()}`),
+    value,
+  ]);
+  return Object.fromEntries(named) as EvaluateCoderOptions;
+}
+
+function integer(text: string): number {
+  const value = Number(text.replaceAll('_', ''));
+  if (!Number.isInteger(value) || value < 1)
+    throw new InvalidArgumentError('Expected a whole number above 0.');
+  return value;
+}
+
+function ids(text: string): number[] {
+  const values = text.split(',').map(Number);
+  if (values.some((id) => !Number.isInteger(id) || id < 0))
+    throw new InvalidArgumentError('Expected token ids such as 50256,198.');
+  return values;
+}

@@ -1,0 +1,204 @@
+/**
+ * @file `unfold evaluate` as a function: opens what is named, evaluates, writes what is asked for.
+ */
+import { type Coder, loadCoder } from '../coders/coder.ts';
+import { type StageContext, silent } from '../context.ts';
+import { UnfoldError } from '../errors.ts';
+import { writeJson } from '../files.ts';
+import { loadGPT2 } from '../model/gpt2.ts';
+import { assertFits, loadTokenizer, type Tokenizer } from '../model/tokenizer.ts';
+import { openShards } from '../shards/reader.ts';
+import { openCorpus } from '../text/contexts.ts';
+import type { Exclusions } from './counted.ts';
+import { type Evaluation, evaluate } from './evaluate.ts';
+import { evaluateRows } from './evaluate-rows.ts';
+import { describeExclusions, exclusionsOf } from './exclusions.ts';
+import { evaluationJson, writePerLatent, writePerToken } from './report.ts';
+import { readTokenRows, type TokenRows } from './token-rows.ts';
+
+/** What to evaluate on what. `shards`, or `model` with `dataset` or `tokens`. */
+export interface EvaluateCoderOptions {
+  /** Folder of the coder. */
+  coder: string;
+  /** Folder or hub id of the model. */
+  model?: string;
+  /** Text, as a corpus names it. */
+  dataset?: string;
+  /** JSON file of token ids. */
+  tokens?: string;
+  /** Folder of activation shards. */
+  shards?: string;
+  /** Of the dataset; 65,536 unless given. */
+  max_tokens?: number;
+  /** Of the dataset; the coder's own, or 128. */
+  context_size?: number;
+  batch_contexts?: number;
+  hook_name?: string;
+  hook_name_out?: string;
+  /** Count every position. */
+  all_tokens?: boolean;
+  /** Leave out positions with these input tokens, instead of what the coder's metadata says. */
+  exclude_tokens?: number[];
+  /** Files to write: per-token and per-latent numbers (safetensors), evaluation.json. */
+  per_token?: string;
+  per_latent?: string;
+  out?: string;
+}
+
+/** An evaluation and what it was made on. */
+export interface CoderEvaluation {
+  evaluation: Evaluation;
+  facts: Record<string, string | undefined>;
+}
+
+const MAX_TOKENS = 65_536;
+
+/**
+ * Evaluates a coder from disk.
+ * @throws UnfoldError `bad-setting` when inputs are missing or contradict each other, and those of what is opened
+ */
+export async function evaluateCoder(
+  options: EvaluateCoderOptions,
+  context: StageContext = silent(),
+): Promise<CoderEvaluation> {
+  checkInputs(options);
+  const coder = await loadCoder(options.coder);
+  try {
+    const result = options.shards
+      ? await onShards(coder, options, context)
+      : await inModel(coder, options, context);
+    if (options.per_token) await writePerToken(options.per_token, result.evaluation);
+    if (options.per_latent) await writePerLatent(options.per_latent, result.evaluation);
+    if (options.out) await writeJson(options.out, evaluationJson(result.evaluation, result.facts));
+    return result;
+  } finally {
+    coder.dispose();
+  }
+}
+
+async function onShards(
+  coder: Coder,
+  options: EvaluateCoderOptions,
+  context: StageContext,
+): Promise<CoderEvaluation> {
+  const source = await openShards(options.shards!);
+  try {
+    const evaluation = await evaluateRows({ ...hooks(options), coder, source }, context);
+    return { evaluation, facts: { coder: options.coder, shards: options.shards } };
+  } finally {
+    await source.close();
+  }
+}
+
+async function inModel(
+  coder: Coder,
+  options: EvaluateCoderOptions,
+  context: StageContext,
+): Promise<CoderEvaluation> {
+  const model = await loadGPT2(options.model!, context);
+  try {
+    const { tokens, tokenizer, close } = await openTokens(coder, options, model.cfg.d_vocab, context);
+    try {
+      const exclusions = exclusionsFor(coder, options, tokenizer);
+      context.note(describeExclusions(exclusions));
+      const given = {
+        ...hooks(options),
+        batch_contexts: options.batch_contexts,
+        per_token: options.per_token !== undefined,
+      };
+      const evaluation = await evaluate({ ...given, coder, model, tokens, exclusions }, context);
+      const { coder: dir, model: name, dataset, tokens: file } = options;
+      return {
+        evaluation,
+        facts: {
+          coder: dir,
+          model: name,
+          dataset,
+          tokens_file: file,
+          exclusions: describeExclusions(exclusions),
+        },
+      };
+    } finally {
+      close();
+    }
+  } finally {
+    model.dispose();
+  }
+}
+
+function hooks({ hook_name, hook_name_out }: EvaluateCoderOptions) {
+  return { ...(hook_name && { hook_name }), ...(hook_name_out && { hook_name_out }) };
+}
+
+interface OpenTokens {
+  tokens: TokenRows;
+  tokenizer?: Tokenizer;
+  close(): void;
+}
+
+async function openTokens(
+  { cfg }: Coder,
+  options: EvaluateCoderOptions,
+  d_vocab: number,
+  context: StageContext,
+): Promise<OpenTokens> {
+  const tokenizer = await loadTokenizer(options.model!, context).catch((error: unknown) => {
+    // Token ids need no tokeniser, unless special tokens have to be known.
+    if (options.tokens && cfg.metadata.exclude_special_tokens !== true) return undefined;
+    throw error;
+  });
+  if (options.tokens) return { tokens: await readTokenRows(options.tokens, d_vocab), tokenizer, close() {} };
+  assertFits(tokenizer!, d_vocab, context);
+  const { metadata } = cfg;
+  const context_size =
+    options.context_size ?? (typeof metadata.context_size === 'number' ? metadata.context_size : 128);
+  const prepend_bos = metadata.prepend_bos !== false;
+  const max_tokens = options.max_tokens ?? MAX_TOKENS;
+  const corpus = await openCorpus(
+    { dataset: options.dataset!, context_size, prepend_bos, max_tokens },
+    tokenizer!,
+    {},
+    context,
+  );
+  return { tokens: corpus, tokenizer, close: () => corpus.close() };
+}
+
+function exclusionsFor(
+  coder: Coder,
+  options: EvaluateCoderOptions,
+  tokenizer: Tokenizer | undefined,
+): Exclusions {
+  if (options.all_tokens) return {};
+  if (options.exclude_tokens) return { tokens: new Set(options.exclude_tokens) };
+  return exclusionsOf(coder, tokenizer?.specialIds ?? new Set());
+}
+
+function checkInputs({
+  model,
+  dataset,
+  tokens,
+  shards,
+  all_tokens,
+  exclude_tokens,
+  per_token,
+}: EvaluateCoderOptions): void {
+  const text = Number(dataset !== undefined) + Number(tokens !== undefined);
+  const refuse = (found: string, todo: string) => {
+    throw new UnfoldError('bad-setting', {
+      where: 'unfold evaluate',
+      expected: '--model with --dataset or --tokens, or --shards alone',
+      found,
+      todo,
+    });
+  };
+  if (shards !== undefined && (model !== undefined || text > 0)) {
+    refuse('--shards together with a model or text', 'evaluate on one of them');
+  }
+  if (shards !== undefined && per_token !== undefined)
+    refuse('--per-token with --shards', 'losses need a model: give --model and --dataset');
+  if (shards === undefined && model === undefined)
+    refuse('neither --model nor --shards', 'add --model checkpoints/novels-4l, or --shards DIR');
+  if (shards === undefined && text !== 1)
+    refuse(text === 0 ? 'no text' : 'both --dataset and --tokens', 'give one of --dataset and --tokens');
+  if (all_tokens && exclude_tokens) refuse('both --all-tokens and --exclude-tokens', 'leave one of them out');
+}

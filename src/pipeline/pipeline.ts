@@ -1,0 +1,190 @@
+/**
+ * @file `unfold run`: a pipeline file becomes stages with settings, which run one after the other, each once. The same
+ * stages can run as jobs elsewhere, since a stage is a function of a small message (stage.ts).
+ */
+import { existsSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { type StageContext, silent } from '../context.ts';
+import { nearest, UnfoldError } from '../errors.ts';
+import type { Metrics } from '../evaluate/definitions.ts';
+import { readJson } from '../files.ts';
+import type { Summary } from '../summary/summary.ts';
+import { packageRoot, resolvePath, searchPlaces } from './paths.ts';
+import {
+  otherFolders,
+  type PlannedStage,
+  planStages,
+  runStages,
+  type StageOutcome,
+  type StagePlan,
+} from './run-stages.ts';
+import { type Pipeline, parsePipeline } from './schema.ts';
+import type { Stage } from './stage.ts';
+import { corpusStage } from './stages/corpus.ts';
+import { evaluateStage } from './stages/evaluate.ts';
+import { harvestStage } from './stages/harvest.ts';
+import { summaryStage } from './stages/summary.ts';
+import { RUN, trainStage } from './stages/train.ts';
+import { applySetting, readYaml } from './yaml.ts';
+
+/** All stages by name: what a worker looks a message's stage up in. */
+export const stages: Readonly<Record<string, Stage>> = Object.fromEntries(
+  [corpusStage, harvestStage, trainStage, evaluateStage, summaryStage].map((stage) => [
+    stage.name,
+    stage as Stage,
+  ]),
+);
+
+/** How to run a pipeline. */
+export interface PipelineOptions {
+  /** Run directory; `runs/NAME` in the current directory unless given. */
+  out?: string;
+  /** `train.lr=1e-3`: settings that take the place of the file's. */
+  set?: readonly string[];
+  /** Make this stage and those that depend on it again. */
+  from?: string;
+}
+
+/** A pipeline run. */
+export interface PipelineResult {
+  pipeline: string;
+  out: string;
+  stages: StageOutcome[];
+  metrics: Metrics;
+  summary: Summary;
+  /** Of the coder (SAELens's layout), evaluation, summary, shards if there are any. */
+  paths: Record<string, string>;
+  seconds: number;
+}
+
+/**
+ * Reads a pipeline: a path, or the name of a bundled one (`quickstart`).
+ * @throws UnfoldError `missing-file`, `bad-yaml`, `bad-setting`, `bad-pipeline`
+ */
+export async function readPipeline(pathOrName: string, set: readonly string[] = []): Promise<Pipeline> {
+  const bundled = join(packageRoot(), 'pipelines', `${pathOrName}.yaml`);
+  const found = resolvePath(pathOrName, searchPlaces());
+  const source = await readYaml(!existsSync(found) && existsSync(bundled) ? bundled : found);
+  for (const assignment of set) applySetting(source, assignment);
+  return parsePipeline(source);
+}
+
+/** The stages of a pipeline with their settings, in order. */
+export function stagesOf(pipeline: Pipeline): PlannedStage[] {
+  const { model, text } = pipeline;
+  const harvest = { ...pipeline.harvest, model, text };
+  const held = pipeline.evaluate.text;
+  const { features, examples, reference, reference_note } = pipeline.summary;
+  const settings: [Stage, unknown][] = [
+    [stages.corpus!, { model, text }],
+    [stages.harvest!, harvest],
+    [stages.train!, { train: pipeline.train, harvest }],
+    [stages.evaluate!, { model, text: held, batch_contexts: pipeline.evaluate.batch_contexts }],
+    [
+      stages.summary!,
+      {
+        title: pipeline.title ?? pipeline.name,
+        model,
+        trained_on: text.dataset,
+        text: pipeline.summary.text ?? held,
+        features,
+        examples,
+        reference,
+        ...(reference_note && { reference_note }),
+      },
+    ],
+  ];
+  return settings.map(([stage, value]) => ({ stage, settings: stage.settings.parse(value) }));
+}
+
+/** What {@link runPipeline} would do; makes nothing. */
+export async function planPipeline(pathOrName: string, options: PipelineOptions = {}): Promise<StagePlan[]> {
+  const pipeline = await readPipeline(pathOrName, options.set);
+  const planned = stagesOf(pipeline);
+  checkStageName(options.from, planned);
+  return planStages(planned, outOf(pipeline, options));
+}
+
+/**
+ * Runs a pipeline; the same call goes on after a stop, and returns at once when all is done.
+ * @throws UnfoldError of the file (see {@link readPipeline}), `locked`, and those of the stages
+ */
+export async function runPipeline(
+  pathOrName: string,
+  options: PipelineOptions = {},
+  context: StageContext = silent(),
+): Promise<PipelineResult> {
+  const began = performance.now();
+  const pipeline = await readPipeline(pathOrName, options.set);
+  const planned = stagesOf(pipeline);
+  checkStageName(options.from, planned);
+  const out = outOf(pipeline, options);
+  const outcomes = await runStages(planned, { out, from: options.from, onStage: announce(context) }, context);
+  const unused = await otherFolders(outcomes, out);
+  if (unused.length > 0)
+    context.note(`kept from other settings, remove them when you like: ${unused.join(' ')}`);
+  const seconds = (performance.now() - began) / 1000;
+  return { ...(await resultOf(pipeline, out, outcomes)), seconds };
+}
+
+async function resultOf(
+  pipeline: Pipeline,
+  out: string,
+  outcomes: StageOutcome[],
+): Promise<Omit<PipelineResult, 'seconds'>> {
+  const { dir } = outcomes.find(({ name }) => name === 'summary')!;
+  const summary = (await readJson(join(dir, 'summary.json'))) as Summary;
+  const shards: Record<string, string> =
+    pipeline.harvest.source === 'shards' ? { shards: join(out, 'harvest', 'activations') } : {};
+  const paths: Record<string, string> = {
+    ...shards,
+    coder: join(out, 'train', RUN, 'final'),
+    training_metrics: join(out, 'train', RUN, 'metrics.jsonl'),
+    evaluation: join(out, 'evaluate', 'evaluation.json'),
+    latents: join(out, 'evaluate', 'latents.safetensors'),
+    summary: join(out, 'summary', 'summary.md'),
+  };
+  return { pipeline: pipeline.name, out, stages: outcomes, metrics: summary.metrics, summary, paths };
+}
+
+function outOf(pipeline: Pipeline, { out }: PipelineOptions): string {
+  return resolve(out ?? join('runs', pipeline.name));
+}
+
+function checkStageName(name: string | undefined, planned: readonly PlannedStage[]): void {
+  const known = planned.map(({ stage }) => stage.name);
+  if (name === undefined || known.includes(name)) return;
+  throw new UnfoldError('bad-setting', {
+    where: '--from',
+    expected: `one of ${known.join(', ')}`,
+    found: name,
+    todo: `did you mean ${nearest(name, known, 1)[0]}?`,
+  });
+}
+
+function announce(context: StageContext) {
+  return ({ name, event, state, seconds }: StagePlan & { event: 'skip' | 'begin' | 'end' }) => {
+    if (event === 'skip') context.note(`${name}: finished before (${seconds?.toFixed(1)} s), skipped`);
+    if (event === 'begin' && state === 'started') context.note(`${name}: begun before, going on`);
+    if (event === 'end') context.note(`${name}: done in ${seconds?.toFixed(1)} s`);
+  };
+}
+
+/** The one object of `unfold run --json`: every metric under its name, then where everything is. */
+export function pipelineJson(result: PipelineResult): Record<string, unknown> {
+  const { pipeline, out, metrics, paths, seconds, summary } = result;
+  return {
+    pipeline,
+    out,
+    ...metrics,
+    seconds: Math.round(seconds * 1000) / 1000,
+    stages: Object.fromEntries(
+      result.stages.map(({ name, key, skipped, seconds: took, result: facts }) => [
+        name,
+        { key, skipped, seconds: took, ...facts },
+      ]),
+    ),
+    paths,
+    top_features: summary.features,
+  };
+}

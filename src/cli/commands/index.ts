@@ -3,9 +3,12 @@
  * table costs milliseconds.
  */
 import type { CommandSpec } from '../command.ts';
+import backend from './backend.ts';
+import doctor from './doctor.ts';
 import evaluate from './evaluate.ts';
 import harvest from './harvest.ts';
 import run from './run.ts';
+import tokenise from './tokenise.ts';
 
 /** All commands of `unfold`. One import and one entry each. */
-export const commands: readonly CommandSpec[] = [harvest, evaluate, run];
+export const commands: readonly CommandSpec[] = [tokenise, harvest, evaluate, run, backend, doctor];

@@ -29,19 +29,9 @@ export async function* openText(
   file: SourceFile,
   options: Pick<ReadOptions, 'advance' | 'signal'>,
 ): AsyncGenerator<string> {
-  const decoder = new TextDecoder('utf-8', { fatal: true });
   const bytes = openBytes(file, options);
-  let at = 0;
   try {
-    for await (const chunk of bytes as AsyncIterable<Buffer>) {
-      if (options.signal.aborted) throw options.signal.reason;
-      refuseNul(file, chunk, at);
-      const text = decode(decoder, file, chunk, at);
-      at += chunk.length;
-      if (text !== '') yield text;
-    }
-    const rest = decode(decoder, file, undefined, at);
-    if (rest !== '') yield rest;
+    yield* decodeText(bytes, file.path, options.signal);
   } catch (cause) {
     throw explainGzip(cause, file);
   } finally {
@@ -49,15 +39,34 @@ export async function* openText(
   }
 }
 
-function refuseNul(file: SourceFile, chunk: Buffer, at: number): void {
+/** Bytes of UTF-8 from anywhere as text; `where` names them in errors, see {@link openText}. */
+export async function* decodeText(
+  bytes: AsyncIterable<Uint8Array>,
+  where: string,
+  signal: AbortSignal,
+): AsyncGenerator<string> {
+  const decoder = new TextDecoder('utf-8', { fatal: true });
+  let at = 0;
+  for await (const chunk of bytes) {
+    if (signal.aborted) throw signal.reason;
+    refuseNul(where, chunk, at);
+    const text = decode(decoder, where, chunk, at);
+    at += chunk.length;
+    if (text !== '') yield text;
+  }
+  const rest = decode(decoder, where, undefined, at);
+  if (rest !== '') yield rest;
+}
+
+function refuseNul(where: string, chunk: Uint8Array, at: number): void {
   const nul = chunk.indexOf(0);
-  if (nul >= 0) throw notText(file, `a NUL byte at byte ${at + nul}: a binary file, or UTF-16`);
+  if (nul >= 0) throw notText(where, `a NUL byte at byte ${at + nul}: a binary file, or UTF-16`);
 }
 
 function decode(
   decoder: InstanceType<typeof TextDecoder>,
-  file: SourceFile,
-  chunk: Buffer | undefined,
+  where: string,
+  chunk: Uint8Array | undefined,
   at: number,
 ): string {
   try {
@@ -67,13 +76,13 @@ function decode(
       chunk === undefined
         ? 'a character that is cut off at the end'
         : `bytes that are not UTF-8 after byte ${at}`;
-    throw notText(file, end);
+    throw notText(where, end);
   }
 }
 
-function notText(file: SourceFile, found: string): UnfoldError {
+function notText(where: string, found: string): UnfoldError {
   return new UnfoldError('bad-text', {
-    where: file.path,
+    where,
     expected: 'text in UTF-8',
     found,
     todo: 'leave the file out, or convert it: iconv -f LATIN1 -t UTF-8 FILE > NEW (UTF-16 for files of Windows)',

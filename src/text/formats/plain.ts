@@ -4,7 +4,7 @@
  */
 import { UnfoldError } from '../../errors.ts';
 import { openText } from './bytes.ts';
-import type { Piece, ReadOptions, SourceFile, TextFormat } from './format.ts';
+import type { Piece, ReadOptions, TextFormat } from './format.ts';
 
 /** Pieces of this size are encoded fastest (measured: half the time of 32 K, a third of a whole novel's). */
 const PIECE_CHARACTERS = 2048;
@@ -14,13 +14,22 @@ const MAY_BE_SPACE = /[\s\u0085\u180e\u200b-\u200f\u2060\ufeff]/u;
 const WHOLE_LIMIT = 2 ** 28;
 
 /** `.txt` and whatever else is text. */
-export const plainText: TextFormat = { name: 'text', endings: ['.txt', '.text'], read: readPlain };
+export const plainText: TextFormat = {
+  name: 'text',
+  endings: ['.txt', '.text'],
+  read: (file, options) => cutText(openText(file, options), file.path, options),
+};
 
-async function* readPlain(file: SourceFile, options: ReadOptions): AsyncGenerator<Piece> {
+/** Text that arrives in chunks as pieces of documents. @throws UnfoldError `bad-text`; `where` names the text. */
+export async function* cutText(
+  texts: AsyncIterable<string>,
+  where: string,
+  options: Pick<ReadOptions, 'document_separator' | 'cut'>,
+): AsyncGenerator<Piece> {
   const { document_separator: separator } = options;
   let pending = '';
   let starts = true;
-  for await (const text of openText(file, options)) {
+  for await (const text of texts) {
     pending += text;
     if (separator !== null) {
       for (let at = pending.indexOf(separator); at >= 0; at = pending.indexOf(separator)) {
@@ -29,7 +38,7 @@ async function* readPlain(file: SourceFile, options: ReadOptions): AsyncGenerato
         starts = true;
       }
     }
-    refuseHuge(file, pending.length);
+    refuseHuge(where, pending.length);
     // What could be the beginning of a separator stays behind; only new text is searched, so time stays linear.
     const margin = separator?.length ?? 1;
     const end = options.cut
@@ -74,10 +83,10 @@ function mayCut(text: string, at: number): boolean {
   return before > 0x20 && (before < 0x7f || !MAY_BE_SPACE.test(text[at - 1]!));
 }
 
-function refuseHuge(file: SourceFile, characters: number): void {
+function refuseHuge(where: string, characters: number): void {
   if (characters <= WHOLE_LIMIT) return;
   throw new UnfoldError('bad-text', {
-    where: file.path,
+    where,
     expected: `documents of up to ${WHOLE_LIMIT} characters, or with spaces where they can be cut`,
     found: `${characters} characters without an end`,
     todo: 'name what parts the documents with --document-separator, or split the file',

@@ -58,10 +58,35 @@ void find_dnnl(Found& found) {
   }
 }
 
+void* open_openblas() {
+  return open_first({"libopenblas.so.0", "libopenblas.so", "libopenblas.dylib",
+                     "/opt/homebrew/opt/openblas/lib/libopenblas.dylib",
+                     "/usr/local/opt/openblas/lib/libopenblas.dylib"});
+}
+
+// The kernels OpenBLAS took: "SkylakeX", "Haswell", "Zen"; "Prescott" where it does not know the processor.
+std::string openblas_core(void* handle) {
+  const auto core = reinterpret_cast<char* (*)()>(dlsym(handle, "openblas_get_corename"));
+  return core ? core() : "";
+}
+
+// Releases older than the processor fall back to kernels for SSE3, five times slower: name better ones and load again.
+void* reopen_if_unknown(void* handle) {
+#if defined(__x86_64__)
+  const std::string core = openblas_core(handle);
+  const bool slow = core == "Prescott" || core == "Core2" || core == "Nehalem" || core == "Generic";
+  if (!slow || !__builtin_cpu_supports("avx2") || std::getenv("OPENBLAS_CORETYPE")) return handle;
+  setenv("OPENBLAS_CORETYPE", has_avx512() ? "SkylakeX" : "Haswell", 1);
+  dlclose(handle);
+  handle = open_openblas();
+  unsetenv("OPENBLAS_CORETYPE");
+#endif
+  return handle;
+}
+
 void find_openblas(Found& found) {
-  void* handle = open_first({"libopenblas.so.0", "libopenblas.so", "libopenblas.dylib",
-                             "/opt/homebrew/opt/openblas/lib/libopenblas.dylib",
-                             "/usr/local/opt/openblas/lib/libopenblas.dylib"});
+  void* handle = open_openblas();
+  if (handle) handle = reopen_if_unknown(handle);
   if (!handle) return;
   found.openblas = reinterpret_cast<CblasSgemm>(dlsym(handle, "cblas_sgemm"));
   // Threads are ours: a pool of OpenBLAS's beside it would fight for the same cores.

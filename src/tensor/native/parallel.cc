@@ -2,6 +2,8 @@
 #include "parallel.h"
 
 #include <cstdlib>
+#include <exception>
+#include <mutex>
 #include <thread>
 
 #include "addon.h"
@@ -11,7 +13,6 @@
 #include <omp.h>
 #else
 #include <condition_variable>
-#include <mutex>
 #include <vector>
 #endif
 
@@ -31,6 +32,27 @@ int& count() {
   return n;
 }
 
+// Keeps the first exception of many threads: none may leave a parallel region.
+class Guard {
+ public:
+  template <class F>
+  void run(const F& f) {
+    try {
+      f();
+    } catch (...) {
+      std::lock_guard<std::mutex> lock(mutex_);
+      if (!first_) first_ = std::current_exception();
+    }
+  }
+  void rethrow() const {
+    if (first_) std::rethrow_exception(first_);
+  }
+
+ private:
+  std::mutex mutex_;
+  std::exception_ptr first_;
+};
+
 }  // namespace
 
 int threads() { return count(); }
@@ -47,12 +69,16 @@ void run_tasks(int tasks, const std::function<void(int)>& task) {
     for (int t = 0; t < tasks; t++) task(t);
     return;
   }
+  Guard guard;
 #pragma omp parallel num_threads(tasks)
   {
-    // A nested or limited runtime may give fewer threads than asked for: the loop still does every task.
+    // A limited runtime may give fewer threads than asked for: the loop still does every task.
     const int given = omp_get_num_threads();
-    for (int t = omp_get_thread_num(); t < tasks; t += given) task(t);
+    guard.run([&] {
+      for (int t = omp_get_thread_num(); t < tasks; t += given) task(t);
+    });
   }
+  guard.rethrow();
 }
 
 #else
@@ -66,6 +92,7 @@ class Pool {
  public:
   void run(int tasks, const std::function<void(int)>& task) {
     std::unique_lock<std::mutex> one(entry_);
+    Guard guard;
     while (static_cast<int>(workers_.size()) < tasks - 1) {
       const int id = static_cast<int>(workers_.size()) + 1;
       workers_.emplace_back([this, id, seen = generation_] { loop(id, seen); });
@@ -74,16 +101,20 @@ class Pool {
     {
       std::lock_guard<std::mutex> lock(mutex_);
       task_ = &task;
+      guard_ = &guard;
       tasks_ = tasks;
       left_ = static_cast<int>(workers_.size());
       generation_++;
     }
     start_.notify_all();
     inside = true;
-    task(0);
+    guard.run([&] { task(0); });
     inside = false;
-    std::unique_lock<std::mutex> lock(mutex_);
-    done_.wait(lock, [this] { return left_ == 0; });
+    {
+      std::unique_lock<std::mutex> lock(mutex_);
+      done_.wait(lock, [this] { return left_ == 0; });
+    }
+    guard.rethrow();
   }
 
  private:
@@ -94,9 +125,10 @@ class Pool {
       start_.wait(lock, [&] { return generation_ != seen; });
       seen = generation_;
       const auto* task = task_;
+      Guard* guard = guard_;
       const bool mine = id < tasks_;
       lock.unlock();
-      if (mine) (*task)(id);
+      if (mine) guard->run([&] { (*task)(id); });
       lock.lock();
       if (--left_ == 0) done_.notify_one();
     }
@@ -105,6 +137,7 @@ class Pool {
   std::condition_variable start_, done_;
   std::vector<std::thread> workers_;
   const std::function<void(int)>* task_ = nullptr;
+  Guard* guard_ = nullptr;
   int tasks_ = 0, left_ = 0;
   uint64_t generation_ = 0;
 };

@@ -3,11 +3,11 @@
  * Any GPU with a Vulkan, Metal or Direct3D 12 driver. Unfold's custom kernels run on it as composites. tfjs cannot read
  * a WebGPU tensor synchronously outside browsers: `await tensor.data()` works, `dataSync()` throws.
  */
-import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { UnfoldError } from '../../errors.ts';
+import { runProgram } from '../install/process.ts';
 import * as tf from '../tf.ts';
 import type { Availability, BackendModule } from './contract.ts';
 import { dependencyFolder, installedFolder, requireWithOurTfjs } from './packages.ts';
@@ -40,13 +40,8 @@ export const webgpu: BackendModule = {
   async availability(): Promise<Availability> {
     if (!folders())
       return { usable: false, detail: 'not installed', remedy: `${INSTALL} (for a GPU without CUDA)` };
-    try {
-      const { adapter } = await adapterFound();
-      return { usable: true, detail: adapter };
-    } catch (error) {
-      if (!(error instanceof UnfoldError)) throw error;
-      return { usable: false, detail: error.lesson.found, remedy: error.lesson.todo };
-    }
+    const { adapter, found } = await probeApart();
+    return adapter ? { usable: true, detail: adapter } : { usable: false, detail: found, remedy: NO_ADAPTER };
   },
 
   async register() {
@@ -75,6 +70,41 @@ function folders(): { dawn: string; tfjs: string } | undefined {
   return undefined;
 }
 
+const NO_ADAPTER =
+  'install the Vulkan driver of the GPU ("vulkaninfo --summary" lists what the system finds), or choose another backend';
+
+const PROBE = `
+import(process.argv[1]).then(async ({ create }) => {
+  const adapter = await create([]).requestAdapter();
+  console.log('ADAPTER' + JSON.stringify(adapter ? [adapter.info.description || adapter.info.vendor, adapter.info.architecture] : null));
+  process.exit();
+});
+`;
+
+/** Looks for an adapter in a process of its own: drivers talk on stderr, and some crash. */
+async function probeApart(): Promise<{ adapter?: string; found: string }> {
+  const entry = pathToFileURL(dawnEntry(folders()!.dawn)).href;
+  const { stdout, tail, code } = await runProgram(process.execPath, ['-e', PROBE, entry], {
+    timeout: 30_000,
+  });
+  const line = stdout.split('\n').find((text) => text.startsWith('ADAPTER'));
+  const words = line && (JSON.parse(line.slice('ADAPTER'.length)) as string[] | null);
+  if (words) return { adapter: words.filter(Boolean).join(', '), found: 'an adapter' };
+  if (line) return { found: NONE };
+  return {
+    found: `Dawn does not run: ${tail.split('\n').find((text) => /Error/.test(text)) ?? `exit code ${code}`}`,
+  };
+}
+
+const NONE = 'installed, but no GPU answers, or none with a driver that Dawn can use';
+
+function dawnEntry(folder: string): string {
+  const { main = 'index.js' } = createRequire(join(folder, 'package.json'))('./package.json') as {
+    main?: string;
+  };
+  return join(folder, main);
+}
+
 let probed: Promise<{ gpu: Gpu; adapter: string }> | undefined;
 
 function adapterFound(): Promise<{ gpu: Gpu; adapter: string }> {
@@ -94,11 +124,7 @@ async function probe(): Promise<{ gpu: Gpu; adapter: string }> {
   const gpu = dawn.create([]);
   const adapter = await gpu.requestAdapter();
   if (!adapter) {
-    throw unusable({
-      expected: 'a GPU adapter',
-      found: 'none: no GPU, or no driver that Dawn can use',
-      todo: 'install the GPU\'s Vulkan driver (Debian: apt-get install mesa-vulkan-drivers; "vulkaninfo --summary" lists what it finds), or choose another backend',
-    });
+    throw unusable({ expected: 'a GPU adapter', found: NONE, todo: NO_ADAPTER });
   }
   const { vendor, architecture, description } = adapter.info ?? {};
   return { gpu, adapter: [description || vendor || 'unnamed GPU', architecture].filter(Boolean).join(', ') };
@@ -106,10 +132,7 @@ async function probe(): Promise<{ gpu: Gpu; adapter: string }> {
 
 async function startDawn(folder: string): Promise<Dawn> {
   try {
-    const entry = createRequire(join(folder, 'package.json')).resolve(
-      existsSync(join(folder, 'index.js')) ? './index.js' : DAWN,
-    );
-    return (await import(pathToFileURL(entry).href)) as Dawn;
+    return (await import(pathToFileURL(dawnEntry(folder)).href)) as Dawn;
   } catch (cause) {
     throw unusable({
       expected: 'Dawn to load',

@@ -70,7 +70,7 @@ export function productFindings(): Finding[] {
       area: 'products',
       name: library,
       state: 'ok',
-      found: `${gflops.toFixed(0)} GFLOP/s (${version})`,
+      found: `${gflops.toFixed(0)} GFLOP/s${version ? ` (${version})` : ''}`,
     };
   });
   if (speeds.every(({ library }) => library === 'own')) {

@@ -45,7 +45,8 @@ describe('download', () => {
     });
     await download(wanted(), silent());
     expect((await readFile(join(folder, 'f.whl'))).equals(content)).toBe(true);
-    expect(server.requests.map(({ range }) => range)).toEqual([undefined, 'bytes=100000-']);
+    expect(server.requests.length).toBe(2);
+    expect(server.requests[1]!.range).toMatch(/^bytes=[1-9]\d*-$/); // Where exactly is the network's doing.
   });
 
   test('a run that was stopped is taken up by the next one', async () => {

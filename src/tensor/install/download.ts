@@ -2,10 +2,8 @@
  * @file A large file from the network: goes on where an earlier attempt stopped (HTTP Range), shows progress, and is
  * only given its name once its SHA-256 is right.
  */
-import { createWriteStream } from 'node:fs';
-import { mkdir, rename, rm, stat } from 'node:fs/promises';
+import { mkdir, open, rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { pipeline } from 'node:stream/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ProgressBar, StageContext } from '../../context.ts';
 import { UnfoldError } from '../../errors.ts';
@@ -92,16 +90,16 @@ async function fetchRest(
   const total = start + Number(answer['content-length'] ?? 0);
   meter.bar ??= context.bar(wanted.label, total, 'B', start);
   let done = start;
-  const counted = async function* (chunks: AsyncIterable<Buffer>) {
-    for await (const chunk of chunks) {
-      done += chunk.length;
+  const file = await open(part, start > 0 ? 'a' : 'w');
+  try {
+    for await (const chunk of body) {
+      await file.writeFile(chunk as Buffer); // Each chunk at once: a broken connection loses nothing that came.
+      done += (chunk as Buffer).length;
       meter.bar?.update(done);
-      yield chunk;
     }
-  };
-  await pipeline(body, counted, createWriteStream(part, { flags: start > 0 ? 'a' : 'w' }), {
-    signal: context.signal,
-  });
+  } finally {
+    await file.close();
+  }
   if (answer['content-length'] && done < total)
     throw new Error(`the connection ended at byte ${done} of ${total}`);
 }

@@ -1,0 +1,4 @@
+import { kernelSuite } from '../suites/kernels.ts';
+import { modelKernelCases } from '../suites/model-kernel-cases.ts';
+
+await kernelSuite('wasm', modelKernelCases);

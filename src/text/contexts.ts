@@ -4,6 +4,7 @@
  * view of it, so training and evaluation share the work and, under one seed, never a context.
  */
 import { join } from 'node:path';
+import { z } from 'zod';
 import type { StageContext } from '../context.ts';
 import { silent } from '../context.ts';
 import { UnfoldError } from '../errors.ts';
@@ -54,7 +55,7 @@ export async function openCorpus(
   options: CorpusOptions = {},
   context: StageContext = silent(),
 ): Promise<Corpus> {
-  const settings = corpusSpecSchema.parse(spec);
+  const settings = parseSpec(spec);
   const dataset = await findDataset(settings);
   const cacheDir = options.cacheDir === undefined ? join(cacheDirectory(), 'tokens') : options.cacheDir;
   const datasetHash = await fingerprint(dataset, cacheDir, context);
@@ -69,6 +70,18 @@ export async function openCorpus(
     const writer = await createStore(path, { context_size, vocabSize: tokenizer.vocabSize, made_from });
     return tokenisePool(dataset, packing, tokenizer, writer, context);
   }
+}
+
+/** Fills in the defaults. @throws UnfoldError `bad-spec`, naming every setting that is wrong. */
+export function parseSpec(spec: CorpusSpec): ResolvedCorpusSpec {
+  const parsed = corpusSpecSchema.safeParse(spec);
+  if (parsed.success) return parsed.data;
+  throw new UnfoldError('bad-spec', {
+    where: 'settings of the text',
+    expected: `settings among ${Object.keys(corpusSpecSchema.shape).join(', ')}`,
+    found: z.prettifyError(parsed.error).replaceAll('\n', '; '),
+    todo: 'mend the setting',
+  });
 }
 
 async function cached(path: string | null, context: StageContext): Promise<ContextStore | undefined> {

@@ -2,8 +2,8 @@
  * @file Documents of token ids into contexts of one length, token for token as SAELens does it
  * (`tokenization_and_batching.concat_and_batch_sequences`): documents follow one another, cut where a context ends;
  * a context begins with BOS; documents that share a context are parted by a separator; no such token is doubled
- * where it is there already. What does not fill a context at the very end is left out. One difference: an id of 0 is
- * an id (SAELens takes a BOS of 0 for "none" when sequences are not concatenated).
+ * where it is there already. What does not fill a context at the very end is left out. (As of SAELens 6.54; older versions
+ * lose the beginning of a sequence that falls on a border, and take an id of 0 for "none" without concatenation.)
  */
 
 /** Token ids of the packing; undefined means "do not add". */
@@ -45,8 +45,7 @@ class ConcatPacker implements Packer {
     if (startsDocument) this.#atStart = true;
     let offset = 0;
     while (offset < ids.length) {
-      for (const token of this.#prefix(ids[offset]!)) this.#add(token);
-      this.#atStart = false;
+      this.#open(ids[offset]!);
       const count = Math.min(this.#context.length - this.#filled, ids.length - offset);
       this.#context.set(ids.subarray(offset, offset + count), this.#filled);
       this.#filled += count;
@@ -59,20 +58,21 @@ class ConcatPacker implements Packer {
 
   end(): void {}
 
-  /** What goes between the tokens so far and `first`, in order. */
-  #prefix(first: number): number[] {
+  /**
+   * Puts what belongs in front of `first`: BOS or separator, then the beginning of the sequence. What does not fit is
+   * cut; the beginning then goes into the next context.
+   */
+  #open(first: number): void {
     const { beginBatch, beginSequence, separator } = this.#options;
     const prefix: number[] = [];
     const need = (token: number | undefined) => token !== undefined && token !== (prefix[0] ?? first);
-    if (this.#atStart && need(beginSequence)) prefix.unshift(beginSequence!);
+    const begins = this.#atStart && need(beginSequence);
+    if (begins) prefix.unshift(beginSequence!);
     if (this.#filled === 0 && need(beginBatch)) prefix.unshift(beginBatch!);
     if (this.#filled > 0 && this.#atStart && need(separator)) prefix.unshift(separator!);
-    return prefix;
-  }
-
-  /** A prefix that reaches over the context's end is cut, as in SAELens. */
-  #add(token: number): void {
-    if (this.#filled < this.#context.length) this.#context[this.#filled++] = token;
+    const room = this.#context.length - this.#filled;
+    this.#atStart = begins && prefix.length > room;
+    for (const token of prefix.slice(0, room)) this.#context[this.#filled++] = token;
   }
 }
 

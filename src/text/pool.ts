@@ -30,6 +30,7 @@ export interface Packing extends Record<string, unknown> {
 
 /** The packing that a spec asks for. @throws UnfoldError `no-bos` if the tokeniser lacks a token that is needed. */
 export function packingOf(spec: ResolvedCorpusSpec, tokenizer: Tokenizer, { manifest }: Dataset): Packing {
+  if (spec.prepend_bos && spec.context_size < 2) throw noRoom();
   const id = (choice: 'bos' | 'eos' | number | null) => tokenId(choice, tokenizer);
   return {
     text_column: manifest?.text_column ?? spec.text_column,
@@ -44,6 +45,15 @@ export function packingOf(spec: ResolvedCorpusSpec, tokenizer: Tokenizer, { mani
     special_tokens_in_text: spec.special_tokens_in_text,
     pool_tokens: spec.pool_tokens,
   };
+}
+
+function noRoom(): UnfoldError {
+  return new UnfoldError('bad-spec', {
+    where: 'context_size',
+    expected: 'room for BOS and a token: 2 or more',
+    found: '1 with prepend_bos',
+    todo: 'set a larger --context-size, or prepend_bos: false',
+  });
 }
 
 function tokenId(choice: 'bos' | 'eos' | number | null, tokenizer: Tokenizer): number | null {

@@ -4,7 +4,7 @@
  * under a name of its own, fsynced and renamed, the JSON last: a file without its JSON does not count. Small files are
  * read whole, larger ones context by context.
  */
-import { createHash } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { closeSync, openSync, readSync } from 'node:fs';
 import { type FileHandle, mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
 import { endianness } from 'node:os';
@@ -247,8 +247,8 @@ class FileWriter extends Writer implements StoreWriter {
   }
 
   static async open(path: string, settings: StoreSettings): Promise<FileWriter> {
-    // Two processes may tokenise the same text at once: each writes under its own name, the last rename wins.
-    const part = `${path}.${process.pid}.part`;
+    // Two runs may tokenise the same text at once: each writes under its own name, the last rename wins.
+    const part = `${path}.${randomUUID()}.part`;
     try {
       await mkdir(dirname(path), { recursive: true });
       return new FileWriter(path, part, await open(part, 'w'), settings);

@@ -4,6 +4,7 @@
  */
 import { describe, expect, test } from 'vitest';
 import { type PackOptions, packer } from '../../src/text/pack.ts';
+import golden from '../fixtures/text/packing.json' with { type: 'json' };
 
 /** Packs documents; each may be given in pieces (an array of arrays). */
 function pack(options: PackOptions, documents: number[][][]): number[][] {
@@ -103,12 +104,12 @@ const cases: [string, PackOptions, number[][][], number[][]][] = [
     ],
   ],
   [
-    'a prefix that does not fit is cut, and the document goes on without it',
+    'a prefix that does not fit is cut, and the beginning goes into the next context',
     { context_size: 4, beginBatch: BOS, beginSequence: SEQ, separator: SEP },
     [one(1), one(2, 3, 4)],
     [
       [999, 998, 1, 997],
-      [999, 2, 3, 4],
+      [999, 998, 2, 3],
     ],
   ],
   [
@@ -184,12 +185,7 @@ const singles: typeof cases = [
     [one(1, 2, 3)],
     [[998, 1, 2]],
   ],
-  [
-    'an id of 0 is put like any other (SAELens issue: 0 was taken for none)',
-    { context_size: 3, beginBatch: 0 },
-    [one(1, 2, 3)],
-    [[0, 1, 2]],
-  ],
+  ['an id of 0 is put like any other', { context_size: 3, beginBatch: 0 }, [one(1, 2, 3)], [[0, 1, 2]]],
   [
     'contexts of one token come from documents that have one',
     { context_size: 1 },
@@ -202,4 +198,33 @@ describe('documents are not concatenated', () => {
   test.each(singles)('%s', (_name, options, documents, contexts) => {
     expect(pack({ ...options, disableConcat: true }, documents)).toEqual(contexts);
   });
+});
+
+interface SaelensCase {
+  options: {
+    context_size: number;
+    begin_batch_token_id: number | null;
+    begin_sequence_token_id: number | null;
+    sequence_separator_token_id: number | null;
+    disable_concat_sequences: boolean;
+  };
+  documents: number[][];
+  contexts: number[][];
+}
+
+test('120 random cases give the contexts that SAELens gives', () => {
+  for (const { options, documents, contexts } of golden as SaelensCase[]) {
+    const ours: PackOptions = {
+      context_size: options.context_size,
+      beginBatch: options.begin_batch_token_id ?? undefined,
+      beginSequence: options.begin_sequence_token_id ?? undefined,
+      separator: options.sequence_separator_token_id ?? undefined,
+      disableConcat: options.disable_concat_sequences,
+    };
+    const found = pack(
+      ours,
+      documents.map((ids) => [ids]),
+    );
+    expect(found, JSON.stringify({ options, documents })).toEqual(contexts);
+  }
 });

@@ -2,10 +2,10 @@
  * @file Arrow IPC, streams and files alike (apache-arrow tells them apart), batch by batch. This is also what a
  * Hugging Face `datasets` folder holds. Compressed bodies are refused with the remedy: apache-arrow has no codecs.
  */
-import { createReadStream } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { type RecordBatch, RecordBatchReader, type Vector } from 'apache-arrow';
 import { UnfoldError } from '../../errors.ts';
+import { readChunks } from './bytes.ts';
 import {
   chooseColumn,
   idsCell,
@@ -61,10 +61,7 @@ async function* batches(file: SourceFile, options: ReadOptions): AsyncGenerator<
     if (await isFileFormat(file.path)) {
       yield* fileBatches(file, options);
     } else {
-      const stream = createReadStream(file.path, { highWaterMark: 1 << 20 });
-      stream.on('data', (chunk) => options.advance(chunk.length));
-      stream.pause();
-      yield* await RecordBatchReader.from(stream);
+      yield* await RecordBatchReader.from(readChunks(file, options.advance));
     }
   } catch (cause) {
     throw explain(cause, file);

@@ -6,19 +6,31 @@ import { createReadStream } from 'node:fs';
 import { pipeline } from 'node:stream';
 import { createGunzip } from 'node:zlib';
 import { UnfoldError } from '../../errors.ts';
-import type { ByteStream, ReadOptions, SourceFile } from './format.ts';
+import type { ReadOptions, SourceFile } from './format.ts';
 
 const READ_BYTES = 256 * 1024;
 
 /** The file's bytes, gunzipped where its name ends in `.gz`. Errors of the file system pass through. */
-export function openBytes(file: SourceFile, options: Pick<ReadOptions, 'advance' | 'signal'>): ByteStream {
-  const raw = createReadStream(file.path, { highWaterMark: READ_BYTES });
-  raw.on('data', (chunk) => options.advance(chunk.length));
-  raw.pause();
+function openBytes(file: SourceFile, advance: ReadOptions['advance']): AsyncIterable<Uint8Array> {
+  const raw = readChunks(file, advance);
   if (!file.path.endsWith('.gz')) return raw;
   const unzipped = createGunzip({ chunkSize: READ_BYTES });
+  // An error of either reaches whoever reads `unzipped`.
   pipeline(raw, unzipped, () => {});
   return unzipped;
+}
+
+/** The file as it is, chunk by chunk. */
+export async function* readChunks(
+  file: SourceFile,
+  advance: ReadOptions['advance'],
+): AsyncGenerator<Uint8Array> {
+  for await (const chunk of createReadStream(file.path, {
+    highWaterMark: READ_BYTES,
+  }) as AsyncIterable<Buffer>) {
+    advance(chunk.length);
+    yield chunk;
+  }
 }
 
 /**
@@ -29,13 +41,10 @@ export async function* openText(
   file: SourceFile,
   options: Pick<ReadOptions, 'advance' | 'signal'>,
 ): AsyncGenerator<string> {
-  const bytes = openBytes(file, options);
   try {
-    yield* decodeText(bytes, file.path, options.signal);
+    yield* decodeText(openBytes(file, options.advance), file.path, options.signal);
   } catch (cause) {
     throw explainGzip(cause, file);
-  } finally {
-    bytes.destroy();
   }
 }
 
@@ -90,7 +99,7 @@ function notText(where: string, found: string): UnfoldError {
 }
 
 /** zlib's errors become a lesson. */
-export function explainGzip(error: unknown, file: SourceFile): unknown {
+function explainGzip(error: unknown, file: SourceFile): unknown {
   const code = (error as NodeJS.ErrnoException)?.code;
   if (typeof code !== 'string' || !code.startsWith('Z_')) return error;
   return new UnfoldError('bad-text', {

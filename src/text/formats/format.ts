@@ -2,7 +2,6 @@
  * @file The contract of a text format: a file becomes a stream of pieces of documents. One file per variant beside
  * this one; `test/text/formats.test.ts` holds every variant to the same claims.
  */
-import type { Readable } from 'node:stream';
 import { UnfoldError } from '../../errors.ts';
 
 /** A piece of a document: text, or ids that were made elsewhere. Pieces come in order and join without a gap. */
@@ -97,6 +96,3 @@ export function idsCell(value: unknown, where: string, column: string): Int32Arr
 export function stopIfAborted(signal: AbortSignal): void {
   if (signal.aborted) throw signal.reason;
 }
-
-/** Byte streams as text formats need them. */
-export type ByteStream = Readable;

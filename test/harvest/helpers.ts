@@ -1,8 +1,9 @@
 /** @file A model that is a formula, and a harvest of it: everything about harvesting but the arithmetic. */
-import { mkdtemp, readdir, readFile } from 'node:fs/promises';
+import { mkdtemp, readdir } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type StageContext, silent } from '../../src/context.ts';
+import { sha256File } from '../../src/files.ts';
 import type { HookedModel } from '../../src/harvest/forward.ts';
 import { type HarvestOptions, type HarvestResult, harvest } from '../../src/harvest/harvest.ts';
 import { ActivationCache } from '../../src/model/activation-cache.ts';
@@ -82,11 +83,9 @@ export function run(
 /** A new empty folder. */
 export const folder = (): Promise<string> => mkdtemp(join(tmpdir(), 'unfold-harvest-'));
 
-/** Every file of a folder, as text of its bytes. */
+/** SHA-256 of every file in a folder. */
 export async function contents(dir: string): Promise<Record<string, string>> {
   const names = (await readdir(dir)).sort();
-  const files = await Promise.all(
-    names.map(async (name) => [name, (await readFile(join(dir, name))).toString('latin1')]),
-  );
+  const files = await Promise.all(names.map(async (name) => [name, await sha256File(join(dir, name))]));
   return Object.fromEntries(files);
 }

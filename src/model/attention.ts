@@ -1,7 +1,7 @@
 /**
  * @file One attention layer with TransformerLens's hook points. What runs depends on who looks: without hooks on scores
  * or pattern one fused kernel makes z; with per-head inputs (`use_split_qkv_input`, `use_attn_in`) layer norm and
- * projections run once per head, as TransformerLens does; otherwise queries, keys and values are one product.
+ * projections run once per head, as TransformerLens does; otherwise queries, keys and values are three plain products.
  */
 
 import { causalAttention } from '../tensor/kernels/causal-attention.ts';
@@ -52,22 +52,12 @@ function perHeadInputs({ flags, hooks, prefix }: BlockSite): boolean {
 }
 
 function projectTogether(x: tf.Tensor3D, site: BlockSite): Heads {
-  const { weights, cfg, prefix, hooks } = site;
-  const [batch, pos] = x.shape;
-  const packed = tf.tidy(() => {
-    const normalized = hookedLayerNorm(x, {
-      name: `${prefix}ln1`,
-      weights: weights.ln1,
-      eps: cfg.eps,
-      hooks,
-    });
-    return linear(normalized, weights.W_qkv, weights.b_qkv) as tf.Tensor3D;
-  });
-  const [q, k, v] = tf
-    .split(packed, 3, 2)
-    .map((part) => tf.reshape(part, [batch, pos, cfg.n_heads, cfg.d_head]));
-  packed.dispose();
-  return { q, k, v } as Heads;
+  const { weights: w, cfg, prefix, hooks } = site;
+  const shape: [number, number, number, number] = [x.shape[0], x.shape[1], cfg.n_heads, cfg.d_head];
+  const normalized = hookedLayerNorm(x, { name: `${prefix}ln1`, weights: w.ln1, eps: cfg.eps, hooks });
+  const project = (W: tf.Tensor2D, b: tf.Tensor1D) =>
+    tf.reshape(linear(normalized, W, b), shape) as tf.Tensor4D;
+  return { q: project(w.W_Q, w.b_Q), k: project(w.W_K, w.b_K), v: project(w.W_V, w.b_V) };
 }
 
 /** Each head reads its own copy of the residual stream, so that a hook can change what one head sees. */
@@ -85,23 +75,26 @@ function projectPerHead(x: tf.Tensor3D, site: BlockSite): Heads {
       : shared!,
   );
   const norm = { name: `${prefix}ln1`, weights: weights.ln1, eps: cfg.eps, hooks };
-  const [q, k, v] = inputs.map((input, i) => {
-    const normalized = hookedLayerNorm(input, { ...norm, last: i === 2 });
-    return projectHeads(normalized, i, site);
+  const maps = {
+    q: [weights.W_Q, weights.b_Q],
+    k: [weights.W_K, weights.b_K],
+    v: [weights.W_V, weights.b_V],
+  } as const;
+  const [q, k, v] = kinds.map((kind, i) => {
+    const normalized = hookedLayerNorm(inputs[i]!, { ...norm, last: kind === 'v' });
+    return projectHeads(normalized, ...maps[kind], site);
   });
   return { q, k, v } as Heads;
 }
 
-/** [batch, pos, head, d_model] by the `part`th third of W_qkv, head by head, to [batch, pos, head, d_head]. */
-function projectHeads(x: tf.Tensor4D, part: number, { weights, cfg }: BlockSite): tf.Tensor4D {
+/** [batch, pos, head, d_model] by `W` [d_model, d_model], head by head, to [batch, pos, head, d_head]. */
+function projectHeads(x: tf.Tensor4D, W: tf.Tensor2D, b: tf.Tensor1D, { cfg }: BlockSite): tf.Tensor4D {
   const { n_heads, d_head, d_model } = cfg;
   const [batch, pos] = x.shape;
-  const W = tf.slice(weights.W_qkv, [0, part * d_model], [d_model, d_model]);
   const W_heads = tf.transpose(tf.reshape(W, [d_model, n_heads, d_head]), [1, 0, 2]);
-  const b = tf.reshape(tf.slice(weights.b_qkv, [part * d_model], [d_model]), [n_heads, d_head]);
   const rows = tf.reshape(tf.transpose(x, [2, 0, 1, 3]), [n_heads, batch * pos, d_model]);
   const out = tf.reshape(tf.matMul(rows, W_heads), [n_heads, batch, pos, d_head]);
-  return tf.add(tf.transpose(out, [1, 2, 0, 3]), b);
+  return tf.add(tf.transpose(out, [1, 2, 0, 3]), tf.reshape(b, [n_heads, d_head]));
 }
 
 /** Attention from q, k, v to z [batch, pos, head, d_head]. */

@@ -48,13 +48,20 @@ const centre = <T extends tf.Tensor>(x: T, axis: number): T => tf.sub(x, tf.mean
 function foldLayerNorms(weights: GPT2Weights): GPT2Weights {
   const { ln_final, W_U, b_U, ...rest } = weights;
   const blocks = rest.blocks.map(({ ln1, ln2, ...block }) => {
-    const [W_qkv, b_qkv] = foldInto(ln1, block.W_qkv, block.b_qkv);
+    const [W_Q, b_Q] = foldInto(ln1, block.W_Q, block.b_Q);
+    const [W_K, b_K] = foldInto(ln1, block.W_K, block.b_K);
+    const [W_V, b_V] = foldInto(ln1, block.W_V, block.b_V);
     const [W_in, b_in] = foldInto(ln2, block.W_in, block.b_in);
-    return { ...block, W_qkv, b_qkv, W_in, b_in };
+    return { ...block, W_Q, b_Q, W_K, b_K, W_V, b_V, W_in, b_in };
   });
   if (!ln_final) return { ...weights, blocks };
   const shift = tf.reshape(tf.matMul(W_U, tf.expandDims(ln_final.b, 1)), [-1]) as tf.Tensor1D;
-  return { ...rest, blocks, W_U: centre(tf.mul(W_U, ln_final.w), 1), b_U: b_U ? (tf.add(b_U, shift) as tf.Tensor1D) : shift };
+  return {
+    ...rest,
+    blocks,
+    W_U: centre(tf.mul(W_U, ln_final.w), 1),
+    b_U: b_U ? (tf.add(b_U, shift) as tf.Tensor1D) : shift,
+  };
 }
 
 /** (x̂·w + b_ln) W + b = x̂ (w W) + (b_ln W + b); x̂ is centred, so the mean of each column of w W reads nothing. */
@@ -86,11 +93,8 @@ function centreUnembed(weights: GPT2Weights): GPT2Weights {
 }
 
 function foldValueBias(block: BlockWeights): BlockWeights {
-  const d = block.W_O.shape[0];
-  const b_V = tf.slice(block.b_qkv, [2 * d], [d]);
-  const shift = tf.reshape(tf.matMul(tf.expandDims(b_V, 0), block.W_O), [-1]);
-  const b_qkv = tf.concat([tf.slice(block.b_qkv, [0], [2 * d]), tf.zeros([d])]) as tf.Tensor1D;
-  return { ...block, b_qkv, b_O: tf.add(block.b_O, shift) };
+  const shift = tf.reshape(tf.matMul(tf.expandDims(block.b_V, 0), block.W_O), [-1]);
+  return { ...block, b_V: tf.zerosLike(block.b_V), b_O: tf.add(block.b_O, shift) };
 }
 
 /** Clones, so that a tensor shared with the original model can be disposed by either; a tied head stays one tensor. */

@@ -23,16 +23,23 @@ export function tlWeights(cfg: GPT2Config, weights: GPT2Weights): Record<string,
 }
 
 function tlBlock({ n_heads, d_head, d_model }: GPT2Config, block: BlockWeights): Record<string, tf.Tensor> {
-  const [W_Q, W_K, W_V] = tf.split(block.W_qkv, 3, 1).map((W) => {
-    return tf.transpose(tf.reshape(W, [d_model, n_heads, d_head]), [1, 0, 2]);
-  });
-  const [b_Q, b_K, b_V] = tf.split(block.b_qkv, 3).map((b) => tf.reshape(b, [n_heads, d_head]));
-  const attention = { W_Q, W_K, W_V, b_Q, b_K, b_V, W_O: tf.reshape(block.W_O, [n_heads, d_head, d_model]) };
+  const byHead = (W: tf.Tensor2D) => tf.transpose(tf.reshape(W, [d_model, n_heads, d_head]), [1, 0, 2]);
+  const biases = (b: tf.Tensor1D) => tf.reshape(b, [n_heads, d_head]);
+  const attention = {
+    W_Q: byHead(block.W_Q),
+    W_K: byHead(block.W_K),
+    W_V: byHead(block.W_V),
+    b_Q: biases(block.b_Q),
+    b_K: biases(block.b_K),
+    b_V: biases(block.b_V),
+    W_O: tf.reshape(block.W_O, [n_heads, d_head, d_model]),
+    b_O: tf.clone(block.b_O),
+  };
   const mlp = { W_in: block.W_in, b_in: block.b_in, W_out: block.W_out, b_out: block.b_out };
   return {
     ...norm('ln1', block.ln1),
     ...norm('ln2', block.ln2),
-    ...prefixed('attn.', { ...(attention as Record<string, tf.Tensor>), b_O: tf.clone(block.b_O) }),
+    ...prefixed('attn.', attention),
     ...prefixed(
       'mlp.',
       Object.fromEntries(Object.entries(mlp).map(([name, tensor]) => [name, tf.clone(tensor)])),

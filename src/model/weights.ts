@@ -1,7 +1,7 @@
 /**
- * @file The weights of a GPT-2 as tensors, read from a Hugging Face checkpoint. Layouts are the checkpoint's (query, key
- * and value in one matrix; the unembedding stored [d_vocab, d_model]), because one large product is faster than three;
- * {@link tlWeights} in tl-weights.ts gives TransformerLens's. Every fault of a checkpoint is reported at once.
+ * @file The weights of a GPT-2 as tensors, read from a Hugging Face checkpoint. Layouts are the checkpoint's, except
+ * that queries, keys and values have a matrix each: three products then give what attention reads, where one product's
+ * result would have to be cut apart. tl-weights.ts gives TransformerLens's layouts. Every fault of a checkpoint is reported at once.
  */
 import { UnfoldError } from '../errors.ts';
 import { hashOf, sha256File } from '../files.ts';
@@ -19,9 +19,14 @@ export interface LayerNormWeights {
 /** One transformer block. Layer norms are absent once folded into the next map. */
 export interface BlockWeights {
   ln1?: LayerNormWeights;
-  /** [d_model, 3 * d_model]: queries, keys, values, each head after head. */
-  W_qkv: tf.Tensor2D;
-  b_qkv: tf.Tensor1D;
+  /** [d_model, d_model] each, columns head after head. */
+  W_Q: tf.Tensor2D;
+  W_K: tf.Tensor2D;
+  W_V: tf.Tensor2D;
+  /** [d_model] each. */
+  b_Q: tf.Tensor1D;
+  b_K: tf.Tensor1D;
+  b_V: tf.Tensor1D;
   /** [d_model, d_model], rows head after head. */
   W_O: tf.Tensor2D;
   b_O: tf.Tensor1D;
@@ -137,8 +142,7 @@ function assemble(cfg: GPT2Config, tensors: Map<string, tf.Tensor>): GPT2Weights
     W_pos: matrix('wpe.weight'),
     blocks: Array.from({ length: cfg.n_layers }, (_, l) => ({
       ln1: norm(`h.${l}.ln_1`),
-      W_qkv: matrix(`h.${l}.attn.c_attn.weight`),
-      b_qkv: vector(`h.${l}.attn.c_attn.bias`),
+      ...queryKeyValue(matrix(`h.${l}.attn.c_attn.weight`), vector(`h.${l}.attn.c_attn.bias`)),
       W_O: matrix(`h.${l}.attn.c_proj.weight`),
       b_O: vector(`h.${l}.attn.c_proj.bias`),
       ln2: norm(`h.${l}.ln_2`),
@@ -150,6 +154,14 @@ function assemble(cfg: GPT2Config, tensors: Map<string, tf.Tensor>): GPT2Weights
     ln_final: norm('ln_f'),
     W_U: cfg.tie_word_embeddings ? W_E : matrix('lm_head.weight'),
   };
+}
+
+/** The checkpoint's one matrix cut into three; the whole is freed. */
+function queryKeyValue(W: tf.Tensor2D, b: tf.Tensor1D) {
+  const [W_Q, W_K, W_V] = tf.split(W, 3, 1) as [tf.Tensor2D, tf.Tensor2D, tf.Tensor2D];
+  const [b_Q, b_K, b_V] = tf.split(b, 3) as [tf.Tensor1D, tf.Tensor1D, tf.Tensor1D];
+  tf.dispose([W, b]);
+  return { W_Q, W_K, W_V, b_Q, b_K, b_V };
 }
 
 /** One hash for the files of a checkpoint: the file's own SHA-256, or that of the list of hashes if there are several. */

@@ -4,11 +4,22 @@
  */
 import type { CommandSpec } from '../command.ts';
 import backend from './backend.ts';
+import cache from './cache.ts';
 import doctor from './doctor.ts';
 import evaluate from './evaluate.ts';
+import generate from './generate.ts';
 import harvest from './harvest.ts';
 import run from './run.ts';
 import tokenise from './tokenise.ts';
 
 /** All commands of `unfold`. One import and one entry each. */
-export const commands: readonly CommandSpec[] = [tokenise, harvest, evaluate, run, backend, doctor];
+export const commands: readonly CommandSpec[] = [
+  tokenise,
+  cache,
+  generate,
+  harvest,
+  evaluate,
+  run,
+  backend,
+  doctor,
+];

@@ -60,7 +60,8 @@ export async function npm(
   throw new UnfoldError('npm-failed', {
     where: `npm ${args.join(' ')}`,
     expected: 'npm to end well',
-    found: tail.split('\n').slice(-6).join('\n            ') || `exit code ${code}`,
+    found:
+      /\b\w*Error: .*/.exec(tail)?.[0] ?? (tail.split('\n').slice(-3).join(' | ') || `exit code ${code}`),
     todo: 'check that npm is on the PATH and reaches its registry, then run the command again',
   });
 }

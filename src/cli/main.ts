@@ -58,10 +58,12 @@ async function runCommand(spec: CommandSpec, command: Command, signal: AbortSign
   const options = command.opts<Record<string, unknown>>();
   const io = commandIO(Boolean(options.json), Boolean(options.quiet), signal);
   if (spec.usesBackend) {
-    const { useBackend } = await import('../tensor/backend.ts');
+    const { closeBackend, useBackend } = await import('../tensor/backend.ts');
     await useBackend(options.backend as 'auto', io.context);
+    await spec.run(command.args, options, io).finally(closeBackend);
+  } else {
+    await spec.run(command.args, options, io);
   }
-  await spec.run(command.args, options, io);
 }
 
 function commandIO(json: boolean, quiet: boolean, signal: AbortSignal): CommandIO {

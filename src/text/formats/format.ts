@@ -4,11 +4,21 @@
  */
 import { UnfoldError } from '../../errors.ts';
 
-/** A piece of a document: text, or ids that were made elsewhere. Pieces come in order and join without a gap. */
-export type Piece = ({ text: string } | { ids: Int32Array }) & {
+/** A piece of a document's text. Pieces come in order and join without a gap. */
+export interface TextPiece {
+  text: string;
   /** True for the first piece of a document. */
   starts: boolean;
-};
+}
+
+/** A document of ids that were made elsewhere, always whole. */
+export interface RowPiece {
+  ids: Int32Array;
+  starts: boolean;
+}
+
+/** What a format yields. */
+export type Piece = TextPiece | RowPiece;
 
 /** A file of a dataset. */
 export interface SourceFile {

@@ -4,7 +4,7 @@
  */
 import { UnfoldError } from '../../errors.ts';
 import { openText } from './bytes.ts';
-import type { Piece, ReadOptions, TextFormat } from './format.ts';
+import type { ReadOptions, TextFormat, TextPiece } from './format.ts';
 
 /** Pieces of this size are encoded fastest (measured: half the time of 32 K, a third of a whole novel's). */
 const PIECE_CHARACTERS = 2048;
@@ -25,7 +25,7 @@ export async function* cutText(
   texts: AsyncIterable<string>,
   where: string,
   options: Pick<ReadOptions, 'document_separator' | 'cut'>,
-): AsyncGenerator<Piece> {
+): AsyncGenerator<TextPiece> {
   const { document_separator: separator } = options;
   let pending = '';
   let starts = true;
@@ -53,7 +53,7 @@ export async function* cutText(
 }
 
 /** A text as pieces of bounded size; none for an empty text. */
-export function* pieces(text: string, starts: boolean, cut: boolean): Generator<Piece> {
+export function* pieces(text: string, starts: boolean, cut: boolean): Generator<TextPiece> {
   let at = 0;
   while (cut && text.length - at > 2 * PIECE_CHARACTERS) {
     const end = lastCut(text, at + PIECE_CHARACTERS, at + 1) || nextCut(text, at + PIECE_CHARACTERS);

@@ -69,15 +69,7 @@ export interface ElementwiseAddon {
   ): void;
   unary(op: number, x: Float32Array, out: Float32Array, n: number): void;
   clip(x: Float32Array, out: Float32Array, n: number, low: number, high: number): void;
-  /** out[i] = condition[i / runs] ? a[i] : b[i] */
-  select(
-    condition: Uint8Array,
-    a: Float32Array,
-    b: Float32Array,
-    out: Float32Array,
-    n: number,
-    runs: number,
-  ): void;
+  select(condition: Uint8Array, a: Float32Array, b: Float32Array, out: Float32Array, n: number): void;
   countNonFinite(x: Float32Array, n: number): number;
   f32ToF16(x: Float32Array, out: Uint16Array, n: number): void;
   f16ToF32(x: Uint16Array, out: Float32Array, n: number): void;

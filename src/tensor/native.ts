@@ -61,12 +61,21 @@ function buildRecord(): { ok?: boolean; reason?: string; mend?: string } {
   }
 }
 
+/** Builds from the plainest to the fastest: a processor that can run one can run all before it. */
+const VARIANTS = ['baseline', 'avx2', 'avx512'];
+
+/** The fastest build that runs here, or a plainer one that UNFOLD_NATIVE_VARIANT names (to test it). */
+function chosenVariant(fastest: string): string {
+  const wish = VARIANTS.indexOf(process.env.UNFOLD_NATIVE_VARIANT ?? fastest);
+  return VARIANTS[Math.min(wish < 0 ? VARIANTS.length : wish, VARIANTS.indexOf(fastest))]!;
+}
+
 function load(): Loaded {
   if (process.env.UNFOLD_NATIVE === '0') return { reason: 'UNFOLD_NATIVE=0' };
   const probe = path.join(buildFolder(), 'probe.node');
   if (!existsSync(probe)) return { reason: buildRecord().reason ?? 'the native kernels were not built' };
   try {
-    const { variant } = require(probe) as { variant: string };
+    const variant = chosenVariant((require(probe) as { variant: string }).variant);
     return { addon: require(path.join(buildFolder(), `unfold.${variant}.node`)) as NativeAddon, variant };
   } catch (error) {
     return { reason: error instanceof Error ? error.message : String(error) };

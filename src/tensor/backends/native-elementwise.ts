@@ -103,18 +103,13 @@ const clipByValue: FastKernel<{ clipValueMin: number; clipValueMax: number }> = 
   return info;
 };
 
-/** tf.where: a condition of rank 1 chooses whole rows of a tensor of higher rank. */
+/** tf.where: tfjs has already broadcast all three to one shape. */
 const select: FastKernel = ({ inputs, backend }) => {
   const { condition, t, e } = inputs as Record<string, tf.TensorInfo>;
-  if (!allFloat(t, e)) return undefined;
   const n = sizeOf(t!.shape);
-  const conditions = sizeOf(condition!.shape);
-  const byRow = condition!.shape.length === 1 && t!.shape.length > 1;
-  const runs = byRow && conditions > 0 ? n / conditions : 1;
-  if (!Number.isInteger(runs) || (!byRow && conditions !== n)) return undefined;
+  if (!allFloat(t, e) || sizeOf(condition!.shape) !== n) return undefined;
   const { info, array } = backend.makeOutputPooled(t!.shape, 'float32');
-  const chosen = backend.read_(condition!, 'bool');
-  backend.addon.select(chosen, backend.f32(t!), backend.f32(e!), array, n, Math.max(1, runs));
+  backend.addon.select(backend.read_(condition!, 'bool'), backend.f32(t!), backend.f32(e!), array, n);
   return info;
 };
 

@@ -138,19 +138,14 @@ UNFOLD_EXPORT(clip, args) {
   return args.undefined();
 }
 
-// select(condition: Uint8Array, a, b, out, n, runs): element i takes from a where condition[i / runs]
+// select(condition: Uint8Array, a, b, out, n)
 UNFOLD_EXPORT(select, args) {
-  const int64_t n = args.size(4), runs = args.size(5);
-  if (runs < 1) args.fail(5, "an integer >= 1");
-  const uint8_t* condition = args.u8(0, ceil_div(n, runs));
+  const int64_t n = args.size(4);
+  const uint8_t* condition = args.u8(0, n);
   const float *a = args.f32(1, n), *b = args.f32(2, n);
   float* out = args.f32(3, n);
   parallel_for(n, kGrain, [=](int64_t begin, int64_t end) {
-    if (runs == 1) {
-      for (int64_t i = begin; i < end; i++) out[i] = condition[i] ? a[i] : b[i];
-    } else {
-      for (int64_t i = begin; i < end; i++) out[i] = condition[i / runs] ? a[i] : b[i];
-    }
+    for (int64_t i = begin; i < end; i++) out[i] = condition[i] ? a[i] : b[i];
   });
   return args.undefined();
 }

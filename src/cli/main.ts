@@ -6,7 +6,7 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError, Option } from 'commander';
 import pc from 'picocolors';
-import { nearest, UnfoldError } from '../errors.ts';
+import { UnfoldError } from '../errors.ts';
 import type { CommandIO, CommandSpec } from './command.ts';
 import { commands } from './commands/index.ts';
 import { terminalContext } from './terminal.ts';

@@ -6,11 +6,14 @@ import type { CommandSpec } from '../command.ts';
 import backend from './backend.ts';
 import cache from './cache.ts';
 import doctor from './doctor.ts';
+import encode from './encode.ts';
 import evaluate from './evaluate.ts';
 import generate from './generate.ts';
 import harvest from './harvest.ts';
+import info from './info.ts';
 import run from './run.ts';
 import tokenise from './tokenise.ts';
+import train from './train.ts';
 
 /** All commands of `unfold`. One import and one entry each. */
 export const commands: readonly CommandSpec[] = [
@@ -18,7 +21,10 @@ export const commands: readonly CommandSpec[] = [
   cache,
   generate,
   harvest,
+  train,
   evaluate,
+  encode,
+  info,
   run,
   backend,
   doctor,

@@ -1,0 +1,50 @@
+/** @file `unfold encode`: activations and reconstructions of rows from anywhere. */
+import { type Command, InvalidArgumentError } from 'commander';
+import type { CommandSpec } from '../command.ts';
+
+export default {
+  name: 'encode',
+  summary: 'run a coder over rows from a safetensors file',
+  description: `Reads rows ([n, d_in], or [n, heads, d_head] for coders of attn.hook_z) from a safetensors file and writes a
+safetensors file with feature_acts [n, d_sae] and output (the reconstruction, in the shape of the rows). The coder is a
+SAELens directory or a finished run of unfold train.`,
+  examples: [
+    [
+      'unfold encode --coder runs/quickstart/train/run/final --input rows.safetensors --out acts.safetensors',
+      "the tensor called input, through the quickstart's coder",
+    ],
+    [
+      'unfold encode --coder sae/ --input cache.safetensors --tensor blocks.2.hook_resid_pre --out acts.safetensors',
+      'a tensor that unfold cache wrote',
+    ],
+  ],
+  usesBackend: true,
+  configure(command: Command) {
+    command
+      .requiredOption('--coder <dir>', 'folder of the coder, or a training run')
+      .requiredOption('--input <file>', 'safetensors file of the rows')
+      .option('--tensor <name>', 'which of its tensors', 'input')
+      .requiredOption('--out <file>', 'safetensors file to write')
+      .option('--batch-rows <n>', 'rows at a time', rows, 1024);
+  },
+  async run(_args, options, io) {
+    const { encodeFile } = await import('../../coders/encode-file.ts');
+    const { coder, input, tensor, out, batchRows } = options as Record<string, string>;
+    const flags = { coder: coder!, input: input!, tensor, out: out!, batch_rows: Number(batchRows) };
+    const result = await encodeFile(flags, io.context);
+    io.emit(result);
+    const variance =
+      result.explained_variance === null
+        ? ''
+        : `, explained variance ${result.explained_variance.toFixed(4)}`;
+    io.print(
+      `${result.out}: ${result.rows.toLocaleString('en')} rows through a ${result.architecture} coder of ${result.d_sae} latents, L0 ${result.l0.toFixed(2)}${variance}`,
+    );
+  },
+} satisfies CommandSpec;
+
+function rows(text: string): number {
+  const value = Number(text);
+  if (Number.isInteger(value) && value > 0) return value;
+  throw new InvalidArgumentError('a whole number above 0 is expected');
+}

@@ -1,0 +1,123 @@
+/** @file `unfold train`: a coder on activation rows. */
+import { type Command, InvalidArgumentError } from 'commander';
+import type { TrainResult } from '../../train/train.ts';
+import type { CommandIO, CommandSpec } from '../command.ts';
+
+/** Flags that are settings of their own; every other setting goes through --set or --config. */
+const SETTING_FLAGS: readonly (readonly [flag: string, about: string])[] = [
+  ['--architecture <name>', 'topk (default) or standard'],
+  ['--hook-name <name>', 'hook whose rows are coded (default: the only one in the shards)'],
+  ['--d-sae <n>', 'number of latents (default: 16 for each dimension)'],
+  ['--k <n>', 'topk: active latents a row (default 100)'],
+  ['--l1-coefficient <x>', 'standard: weight of the sparsity penalty (default 1)'],
+  ['--training-tokens <n>', 'rows to train on, several epochs if need be (default 2000000)'],
+  ['--train-batch-size-tokens <n>', 'rows a step (default 4096)'],
+  ['--lr <x>', 'learning rate (default 3e-4)'],
+  ['--lr-scheduler-name <name>', 'constant (default), cosineannealing or cosineannealingwarmrestarts'],
+  ['--lr-warm-up-steps <n or %>', 'linear warm-up (default 0)'],
+  ['--lr-decay-steps <n or %>', 'linear decay to 0 at the end (default 20%)'],
+  [
+    '--normalize-activations <how>',
+    'expected_average_only_in (default), none, constant_norm_rescale or layer_norm',
+  ],
+  [
+    '--dead-feature-window <tokens>',
+    'a latent is dead after so many tokens without firing (default: a twentieth of the run)',
+  ],
+  ['--checkpoint-every-minutes <x>', 'checkpoints to resume from (default 5)'],
+  ['--seed <n>', 'seed of the weights and of the order of rows (default 42)'],
+];
+
+export default {
+  name: 'train',
+  summary: 'train a sparse autoencoder on harvested rows, or on a live model',
+  description: `Trains a coder on activation rows: shards that unfold harvest wrote (or a Hugging Face datasets folder of activations),
+or, with --model, --dataset and --hook-name, rows that the model makes beside the training.
+
+Settings have SAELens's names. Those without a flag are set with --set NAME=VALUE or in the YAML file of --config; flags go
+on top. The run directory holds config.json, metrics.jsonl, checkpoints/ and, at the end, final/ in SAELens's layout.
+Stop it with Ctrl-C or kill it: the same command goes on and ends with the same weights, to the last bit.`,
+  examples: [
+    [
+      'unfold train --shards datasets/resid2 --d-sae 1024 --k 16 --training-tokens 200000 --train-batch-size-tokens 1024 --lr 4e-3 --out runs/resid2',
+      'a small TopK coder on the shards of the example of unfold harvest',
+    ],
+    [
+      'unfold train --model checkpoints/novels-4l --dataset novels --max-tokens 200000 --hook-name blocks.2.hook_resid_pre --d-sae 1024 --k 16 --training-tokens 200000 --out runs/live',
+      'the same rows without a disk',
+    ],
+    [
+      'unfold train --shards datasets/resid2 --architecture standard --l1-coefficient 2 --set l1_warm_up_steps=10% --out runs/standard',
+      'relu and L1 instead; a setting without a flag',
+    ],
+  ],
+  usesBackend: true,
+  configure(command: Command) {
+    command
+      .option('--shards <dir>', 'rows from a folder of shards')
+      .option('--model <dir or id>', 'rows from a model instead: folder or hub id of a GPT-2')
+      .option('--dataset <path or name>', 'text for the model')
+      .option('--max-tokens <n>', 'tokens of the text to use', number)
+      .option('--context-size <n>', 'tokens in a context (default 128)', number)
+      .requiredOption('--out <dir>', 'run directory')
+      .option('--config <file>', 'YAML or JSON with settings')
+      .option('--set <name=value>', 'any setting; may be repeated', collect, {})
+      .option('--resume <when>', 'auto (default): go on if the run was begun; never: refuse then', 'auto');
+    for (const [flag, about] of SETTING_FLAGS) command.option(flag, about, value);
+  },
+  async run(_args, options, io) {
+    const { runTraining } = await import('../../train/command.ts');
+    const { readSettings } = await import('../../harvest/config-file.ts');
+    const file = typeof options.config === 'string' ? await readSettings(options.config) : {};
+    const settings = { ...file, ...(options.set as object), ...settingsOf(options) };
+    const result = await runTraining({ ...options, out: String(options.out), settings }, io.context);
+    const { dir, coderDir, weightsHash, skipped, metrics, settings: resolved } = result;
+    io.emit({ ...metrics, dir, coder: coderDir, weights_sha256: weightsHash, skipped, settings: resolved });
+    await print(result, io);
+  },
+} satisfies CommandSpec;
+
+/** Flags that were given, under the settings' names. */
+function settingsOf(options: Record<string, unknown>): Record<string, unknown> {
+  const names = SETTING_FLAGS.map(([flag]) => flag.slice(2, flag.indexOf(' ')));
+  const entries = names.map((name) => [
+    name.replaceAll('-', '_'),
+    options[name.replace(/-(.)/g, (_, letter: string) => letter.toUpperCase())],
+  ]);
+  return Object.fromEntries(entries.filter(([, given]) => given !== undefined));
+}
+
+async function print({ coderDir, metrics, settings, skipped }: TrainResult, io: CommandIO): Promise<void> {
+  const { default: Table } = await import('cli-table3');
+  const table = new Table({ head: ['metric', 'last window'] });
+  table.push(
+    ['tokens', metrics.tokens.toLocaleString('en')],
+    ['explained variance', metrics.explained_variance.toFixed(4)],
+    ['L0', metrics.l0.toFixed(2)],
+    ['dead latents', `${metrics.dead_latents} of ${settings.d_sae}`],
+    ['loss', metrics.loss.toPrecision(5)],
+  );
+  io.print(table.toString());
+  io.print(`${skipped ? 'finished before' : 'trained'}: ${coderDir} (SAELens: SAE.load_from_disk)`);
+  io.print(`next: unfold evaluate --coder ${coderDir} --model MODEL --dataset DATASET`);
+}
+
+/** Numbers, true, false and null as such; anything else is text. */
+function value(text: string): unknown {
+  if (text === 'true' || text === 'false') return text === 'true';
+  if (text === 'null') return null;
+  const digits = text.replaceAll('_', '');
+  return text.trim() !== '' && Number.isFinite(Number(digits)) ? Number(digits) : text;
+}
+
+function number(text: string): number {
+  const parsed = value(text);
+  if (typeof parsed === 'number') return parsed;
+  throw new InvalidArgumentError('a number is expected');
+}
+
+function collect(text: string, before: Record<string, unknown>): Record<string, unknown> {
+  const at = text.indexOf('=');
+  if (at < 1) throw new InvalidArgumentError('name=value is expected, such as adam_beta2=0.99');
+  return { ...before, [text.slice(0, at)]: value(text.slice(at + 1)) };
+}

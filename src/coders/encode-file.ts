@@ -1,0 +1,161 @@
+/**
+ * @file Runs a coder over rows from a file: what `unfold encode` does. Rows go through in batches; the results, which are
+ * written at once, are all that has to fit into memory.
+ */
+import type { StageContext } from '../context.ts';
+import { UnfoldError } from '../errors.ts';
+import { openSafetensors } from '../model/safetensors.ts';
+import { writeSafetensors } from '../model/safetensors-write.ts';
+import * as tf from '../tensor/tf.ts';
+import type { Coder } from './base.ts';
+import { loadCoder } from './coder.ts';
+
+/** Where rows come from and where results go. */
+export interface EncodeOptions {
+  /** Folder of the coder. */
+  coder: string;
+  /** safetensors file of the rows. */
+  input: string;
+  /** Its tensor: [..., d_in], or [..., heads, d_head] for hook_z coders; any float type. */
+  tensor?: string;
+  /** safetensors file to be written: `feature_acts` [..., d_sae] and `output` (shape of the rows). */
+  out: string;
+  /** Rows at a time. */
+  batch_rows?: number;
+}
+
+/** What was encoded. */
+export interface EncodeResult {
+  out: string;
+  architecture: string;
+  rows: number;
+  d_in: number;
+  d_sae: number;
+  /** Mean number of non-zero activations a row. */
+  l0: number;
+  /** 1 - Σ (x - output)² / Σ (x - mean)², for coders that reconstruct their input. */
+  explained_variance: number | null;
+}
+
+const BATCH_ROWS = 1024;
+
+/**
+ * Encodes and reconstructs the rows of a file.
+ * @throws UnfoldError `missing-file`, `bad-safetensors`, `bad-rows`, `too-large`, and those of the coder
+ */
+export async function encodeFile(options: EncodeOptions, context: StageContext): Promise<EncodeResult> {
+  const { input, out, tensor: name = 'input' } = options;
+  const coder = await loadCoder(options.coder);
+  const file = await openSafetensors(input);
+  try {
+    const shape = file.info(name)?.shape ?? [];
+    const data = await file.readFloat32(name);
+    const rowDims = rowDimensions(coder, shape, `${input}: tensor ${name}`);
+    const rows = shape.slice(0, shape.length - rowDims.length).reduce((product, size) => product * size, 1);
+    const results = allocate(coder, rows, out);
+    await run(coder, { data, rows, rowDims, size: options.batch_rows ?? BATCH_ROWS }, results, context);
+    const leading = shape.slice(0, shape.length - rowDims.length);
+    const outDims = results.width === data.length / rows ? rowDims : [results.width];
+    await writeSafetensors(out, {
+      feature_acts: { shape: [...leading, coder.cfg.d_sae], data: results.acts },
+      output: { shape: [...leading, ...outDims], data: results.output },
+    });
+    return summary(coder, out, rows, data, results);
+  } finally {
+    await file.close();
+    coder.dispose();
+  }
+}
+
+interface Results {
+  acts: Float32Array;
+  output: Float32Array;
+  width: number;
+}
+
+/** The dimensions of one row: [d_in], or [heads, d_head]. */
+function rowDimensions({ cfg }: Coder, shape: number[], where: string): number[] {
+  const [heads = 0, last = 0] = shape.slice(-2);
+  if (shape.at(-1) === cfg.d_in) return [cfg.d_in];
+  if (cfg.reshape_activations === 'hook_z' && shape.length >= 2 && heads * last === cfg.d_in)
+    return [heads, last];
+  throw new UnfoldError('bad-rows', {
+    where,
+    expected: `rows of width d_in = ${cfg.d_in}${cfg.reshape_activations === 'hook_z' ? ' or [heads, d_head] that multiply to it' : ''}`,
+    found: `shape [${shape.join(', ')}]`,
+    todo: `give activations of ${String(cfg.metadata.hook_name ?? "the coder's hook")}; --tensor names the tensor`,
+  });
+}
+
+function allocate({ cfg }: Coder, rows: number, out: string): Results {
+  const width = cfg.d_out ?? cfg.d_in;
+  try {
+    return { acts: new Float32Array(rows * cfg.d_sae), output: new Float32Array(rows * width), width };
+  } catch (cause) {
+    throw new UnfoldError('too-large', {
+      where: out,
+      expected: 'activations that fit into memory',
+      found: `${rows} rows of ${cfg.d_sae} latents, ${((rows * cfg.d_sae * 4) / 1e9).toFixed(1)} GB`,
+      todo: 'encode fewer rows at a time',
+      cause,
+    });
+  }
+}
+
+async function run(
+  coder: Coder,
+  from: { data: Float32Array; rows: number; rowDims: number[]; size: number },
+  into: Results,
+  context: StageContext,
+): Promise<void> {
+  const rowSize = from.rowDims.reduce((product, size) => product * size, 1);
+  const bar = context.bar('encode', from.rows, 'rows');
+  for (let start = 0; start < from.rows; start += from.size) {
+    context.signal.throwIfAborted();
+    const count = Math.min(from.size, from.rows - start);
+    const x = tf.tensor(
+      from.data.subarray(start * rowSize, (start + count) * rowSize),
+      [count, ...from.rowDims],
+      'float32',
+    );
+    const acts = coder.encode(x);
+    const output = coder.forward(x);
+    into.acts.set((await acts.data()) as Float32Array, start * coder.cfg.d_sae);
+    into.output.set((await output.data()) as Float32Array, start * into.width);
+    tf.dispose([x, acts, output]);
+    bar.update(start + count);
+    // Lets Ctrl-C through between batches.
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  bar.finish();
+}
+
+function summary(
+  coder: Coder,
+  out: string,
+  rows: number,
+  x: Float32Array,
+  { acts, output }: Results,
+): EncodeResult {
+  const { architecture, d_in, d_sae } = coder.cfg;
+  let active = 0;
+  for (const value of acts) if (value !== 0) active++;
+  const explained_variance =
+    coder.cfg.d_out === undefined && rows > 1 ? pooledVariance(x, output, d_in) : null;
+  return { out, architecture, rows, d_in, d_sae, l0: active / Math.max(1, rows), explained_variance };
+}
+
+function pooledVariance(x: Float32Array, output: Float32Array, width: number): number {
+  const sum = new Float64Array(width);
+  let squares = 0;
+  let error = 0;
+  for (let i = 0; i < x.length; i++) {
+    const value = x[i]!;
+    const j = i % width;
+    sum[j] = sum[j]! + value;
+    squares += value * value;
+    error += (value - output[i]!) ** 2;
+  }
+  const rows = x.length / width;
+  return 1 - error / (squares - sum.reduce((total, s) => total + s * s, 0) / rows);
+}

@@ -27,9 +27,10 @@ export async function loadGPT2(dirOrId: string, context: StageContext = silent()
   await requireSafetensors(dir);
   const source = await openTensorDirectory(dir);
   try {
+    const weightsHash = await hashFiles(source.files);
     const { weights, unused } = await readWeights(source, cfg);
     if (unused.length) context.warn(`${source.path}: not part of a GPT-2 and left out: ${unused.join(', ')}`);
-    return new GPT2(cfg, weights, { weightsHash: await hashFiles(source.files), path: dir });
+    return new GPT2(cfg, weights, { weightsHash, path: dir });
   } finally {
     await source.close();
   }

@@ -102,6 +102,8 @@ class EvaluationRun {
   readonly #reconstruction: ReconstructionAccumulator;
   readonly #sparsity: SparsityAccumulator;
   readonly #tokens: TokenBehaviour[][] = [];
+  /** By first context of a part: the activations at positions that do not count, which the mean ablation leaves alone. */
+  readonly #uncounted = new Map<number, Float32Array>();
   #total = 0;
 
   constructor(options: EvaluateOptions) {
@@ -138,6 +140,7 @@ class EvaluationRun {
     const original = this.#value(clean, this.#hookOut);
     const width = this.#reconstruction.width;
     const spliced = replaceRows(original, width, mask, pass.xhat);
+    this.#uncounted.set(start, pickRows(original, width, inverted(mask)));
     const sae = runSpliced(model, tokens, this.#hookOut, spliced);
     const ablated = runSpliced(model, tokens, this.#hookOut, new Float32Array(original.length));
     this.#keep(tokens, mask, compare(clean, sae, ablated));
@@ -151,11 +154,9 @@ class EvaluationRun {
     for (const { start, rows } of this.#split(batch)) {
       const length = rows[0]!.length;
       const mask = this.#maskOf(rows);
-      const whole = mask.every((one) => one === 1);
-      const original = whole
-        ? new Float32Array(mask.length * mean.length)
-        : runClean(model, rows, [this.#hookOut]).activations.get(this.#hookOut)!;
-      const ablated = runSpliced(model, rows, this.#hookOut, fillRows(original, mean.length, mask, mean));
+      const means = fillRows(new Float32Array(mask.length * mean.length), mean.length, mask, mean);
+      const values = replaceRows(means, mean.length, inverted(mask), this.#uncounted.get(start)!);
+      const ablated = runSpliced(model, rows, this.#hookOut, values);
       nextTokenLosses(ablated, rows).forEach((loss, row) => {
         const token = this.#tokens[start + Math.floor(row / length)]![row % length]!;
         token.ce_loss_with_mean_ablation = mask[row] ? loss : Number.NaN;
@@ -232,6 +233,10 @@ const uncounted: TokenBehaviour = {
   kl_div_with_sae: Number.NaN,
   kl_div_with_ablation: Number.NaN,
 };
+
+function inverted(mask: Uint8Array): Uint8Array {
+  return mask.map((one) => 1 - one);
+}
 
 /** [counted rows] index of the context each comes from. */
 function countedContexts(tokens: number[][], mask: Uint8Array, start: number): number[] {

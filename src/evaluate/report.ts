@@ -2,7 +2,7 @@
  * @file How an evaluation leaves the program: evaluation.json, the table of `unfold evaluate`, per-token and per-latent
  * numbers as safetensors.
  */
-import Table from 'cli-table3';
+import Table, { type TableConstructorOptions } from 'cli-table3';
 import pc from 'picocolors';
 import { UnfoldError } from '../errors.ts';
 import { type TensorToWrite, writeSafetensors } from '../model/safetensors-write.ts';
@@ -19,12 +19,25 @@ export function evaluationJson(
   return { kind: 'unfold.evaluation/1', ...facts, tokens, metrics, density_histogram, definitions };
 }
 
+/** Settings of cli-table3 for a table without lines: the eye finds columns by itself. */
+export const bareTable: Pick<TableConstructorOptions, 'chars' | 'style'> = {
+  chars: Object.fromEntries(
+    ['top', 'bottom', 'left', 'right', 'mid'].flatMap((side) => [
+      [side, ''],
+      ...['mid', 'left', 'right'].map((part) => [`${side}-${part}`, '']),
+      ...['mid', 'left', 'right'].map((part) => [`${part}-${side}`, '']),
+      ['middle', ''],
+    ]),
+  ),
+  style: { head: [], border: [], 'padding-left': 0, 'padding-right': 2 },
+};
+
 /** A table for a terminal: metric, value, meaning. */
 export function evaluationTable({ metrics, tokens }: Evaluation): string {
   const table = new Table({
     head: ['metric', 'value', 'meaning'].map((text) => pc.bold(text)),
-    style: { head: [], border: ['dim'] },
-    colWidths: [36, 12, 68],
+    ...bareTable,
+    colWidths: [38, 13, 100],
     wordWrap: true,
   });
   for (const name of metricNames) {

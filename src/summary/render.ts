@@ -5,6 +5,7 @@
 import Table from 'cli-table3';
 import pc from 'picocolors';
 import { type MetricName, metricDefinitions } from '../evaluate/definitions.ts';
+import { bareTable } from '../evaluate/report.ts';
 import type { Feature } from './features.ts';
 import type { Passage } from './passage.ts';
 import type { Summary } from './summary.ts';
@@ -29,8 +30,8 @@ export function renderTerminal(summary: Summary): string {
     head: ['metric', 'this run', ...(hasReference(summary) ? ['a good coder'] : []), 'meaning'].map((text) =>
       pc.bold(text),
     ),
-    style: { head: [], border: ['dim'] },
-    colWidths: hasReference(summary) ? [25, 10, 14, 62] : [25, 10, 76],
+    ...bareTable,
+    colWidths: hasReference(summary) ? [26, 11, 15, 80] : [26, 11, 95],
     wordWrap: true,
   });
   table.push(...rows);
@@ -88,7 +89,11 @@ function number(value: number): string {
 
 function terminalFeature(feature: Feature): string {
   const examples = feature.examples.map((passage) => {
-    const shown = `${passage.before}${pc.bold(pc.yellow(`[${passage.token}]`))}${passage.after}`;
+    const [space, token] = marked(passage);
+    const [before, inside, after] = [passage.before, token, passage.after].map(escaped);
+    return `- ${passage.activation.toFixed(2)}: ${before}${space}**[${inside}]**${after}`;
+  });
+    const shown = `${passage.before}${space}${pc.bold(pc.yellow(`[${token}]`))}${passage.after}`;
     return `   ${pc.dim(passage.activation.toFixed(2).padStart(7))}  ${shown}`;
   });
   return [`\n${pc.bold(pc.green(`#${feature.latent}`))}  ${pc.dim(factsOf(feature))}`, ...examples].join(
@@ -97,15 +102,22 @@ function terminalFeature(feature: Feature): string {
 }
 
 function markdownFeature(feature: Feature): string {
-  const examples = feature.examples.map(
-    (passage) =>
-      `- ${passage.activation.toFixed(2)}: ${escaped(passage, 'before')}**[${escaped(passage, 'token')}]**${escaped(passage, 'after')}`,
-  );
+  const examples = feature.examples.map((passage) => {
+    const [space, token] = marked(passage);
+    const [before, inside, after] = [passage.before, token, passage.after].map(escaped);
+    return `- ${passage.activation.toFixed(2)}: ${before}${space}**[${inside}]**${after}`;
+  });
   return [`### ${feature.latent}`, factsOf(feature), examples.join('\n')].join('\n\n');
 }
 
-function escaped(passage: Passage, part: 'before' | 'token' | 'after'): string {
-  return passage[part].replace(/[\\`*_<>[\]#|]/g, '\\$&');
+/** The token in front of whose bracket its leading space stands: `the [old] man`, not `the[ old] man`. */
+function marked({ token }: Passage): [space: string, token: string] {
+  const bare = token.trimStart();
+  return bare === '' ? ['', token] : [token.slice(0, token.length - bare.length), bare];
+}
+
+function escaped(text: string): string {
+  return text.replace(/[\\`*_<>[\]#|]/g, '\\$&');
 }
 
 function factsOf(feature: Feature): string {

@@ -84,8 +84,8 @@ function paragraph({ model, trained_on }: Settings, { cfg }: Coder, tokens: numb
     cfg.architecture === 'topk' ? 'TopK sparse autoencoder' : `sparse autoencoder (${cfg.architecture})`;
   return (
     `A ${kind} that rewrites the activations of ${nameOf(model)} at ${String(cfg.metadata.hook_name)} (${cfg.d_in} numbers a token) ` +
-    `as a sum of ${count(cfg.d_sae)} learned directions${k}. It was trained on ${count(tokens)} tokens of ${nameOf(trained_on)}; ` +
-    'everything below is measured on text that neither it nor its training has seen, special tokens left out.'
+    `as a sum of ${count(cfg.d_sae)} learned directions${k}. It was trained on ${count(tokens)} tokens of ${nameOf(trained_on)}. ` +
+    'Everything below is measured on held-out text, at the positions that it was trained on.'
   );
 }
 

@@ -90,15 +90,11 @@ function number(value: number): string {
 function terminalFeature(feature: Feature): string {
   const examples = feature.examples.map((passage) => {
     const [space, token] = marked(passage);
-    const [before, inside, after] = [passage.before, token, passage.after].map(escaped);
-    return `- ${passage.activation.toFixed(2)}: ${before}${space}**[${inside}]**${after}`;
-  });
     const shown = `${passage.before}${space}${pc.bold(pc.yellow(`[${token}]`))}${passage.after}`;
     return `   ${pc.dim(passage.activation.toFixed(2).padStart(7))}  ${shown}`;
   });
-  return [`\n${pc.bold(pc.green(`#${feature.latent}`))}  ${pc.dim(factsOf(feature))}`, ...examples].join(
-    '\n',
-  );
+  const head = `${pc.bold(pc.green(`#${feature.latent}`))}  ${pc.dim(factsOf(feature))}`;
+  return [`\n${head}`, ...examples].join('\n');
 }
 
 function markdownFeature(feature: Feature): string {

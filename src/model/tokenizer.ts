@@ -1,6 +1,6 @@
 /**
  * @file Text to token ids and back, exactly as transformers does it for a model: the Rust library `tokenizers` of
- * Hugging Face encodes on threads of its own; decoding is a table of bytes. Special tokens written inside a text are
+ * Hugging Face encodes on threads of its own, behind a cache of words; decoding is a table of bytes. Special tokens written inside a text are
  * ordinary text unless asked otherwise (transformers' `split_special_tokens=True`), so that a document that talks
  * about `<|endoftext|>` cannot end itself. No token is ever added: who wants a BOS puts `bosId` there. Chat templates,
  * padding and truncation are left out.
@@ -14,6 +14,7 @@ import { exists, hashOf, readJson } from '../files.ts';
 import { resolveTokenizerFiles } from './hub.ts';
 import { bytesToText, bytesToVisible, tokenBytes } from './tokenizer/byte-level.ts';
 import { readTokenizer, type TokenizerDefinition, type TokenizerJson } from './tokenizer/files.ts';
+import { WordCache } from './tokenizer/word-cache.ts';
 
 /** How a text is encoded. */
 export interface EncodeOptions {
@@ -112,6 +113,7 @@ class LibraryTokenizer implements Tokenizer {
   readonly #byteLevel: boolean;
   readonly #plain: NativeTokenizer;
   readonly #renumbered: Map<number, number>;
+  readonly #words: WordCache | undefined;
   #special: NativeTokenizer | undefined;
 
   constructor({ dir, json, bos, eos, special }: TokenizerDefinition) {
@@ -138,6 +140,9 @@ class LibraryTokenizer implements Tokenizer {
     const kept = json.added_tokens.filter((token) => !token.special);
     this.#plain = native(dir, { ...json, added_tokens: kept, post_processor: null });
     this.#renumbered = renumbered(this.#plain, kept);
+    if (wordsStandAlone(json)) {
+      this.#words = new WordCache((words) => this.#encodeByLibrary(this.#plain, words, false));
+    }
   }
 
   async encode(text: string, options: EncodeOptions = {}): Promise<Int32Array> {
@@ -145,7 +150,24 @@ class LibraryTokenizer implements Tokenizer {
   }
 
   async encodeBatch(texts: string[], { special = false }: EncodeOptions = {}): Promise<Int32Array[]> {
-    const library = special ? this.#withSpecial() : this.#plain;
+    if (special) return this.#encodeByLibrary(this.#withSpecial(), texts, true);
+    const words = this.#words;
+    if (words === undefined) return this.#encodeByLibrary(this.#plain, texts, false);
+    const covered = texts.map(WordCache.covers);
+    const [looked, rest] = await Promise.all([
+      words.encode(texts.filter((_, i) => covered[i])),
+      this.#encodeByLibrary(
+        this.#plain,
+        texts.filter((_, i) => !covered[i]),
+        false,
+      ),
+    ]);
+    let next = 0;
+    return covered.map((isCovered, i) => (isCovered ? looked[next++]! : rest[i - next]!));
+  }
+
+  async #encodeByLibrary(library: NativeTokenizer, texts: string[], special: boolean): Promise<Int32Array[]> {
+    if (texts.length === 0) return [];
     const encodings = await library.encodeBatch(texts, { addSpecialTokens: false });
     return encodings.map((encoding) => this.#idsOf(encoding, special));
   }
@@ -243,6 +265,14 @@ function cutsBeforeSpace(json: TokenizerJson): boolean {
     (t) => !t.lstrip && !t.rstrip && !t.single_word && !/\s/.test(t.content),
   );
   return plain && whole && json.pre_tokenizer?.type === 'ByteLevel' && json.pre_tokenizer.use_regex !== false;
+}
+
+/** True if a word of GPT-2's pre-tokeniser has the same ids alone as in a text. */
+function wordsStandAlone(json: TokenizerJson): boolean {
+  const { type, dropout } = json.model as { type?: unknown; dropout?: unknown };
+  return (
+    cutsBeforeSpace(json) && type === 'BPE' && !dropout && json.pre_tokenizer?.add_prefix_space === false
+  );
 }
 
 /**

@@ -5,8 +5,8 @@
 import type { Tokenizer } from '../model/tokenizer.ts';
 import type { Piece } from './formats/format.ts';
 
-/** Characters of a batch: enough to keep all threads busy, little enough that four of them are nothing. */
-const BATCH_CHARACTERS = 512 * 1024;
+/** Characters of a batch: enough to keep all threads busy, little enough to leave the main thread every 10 ms. */
+const BATCH_CHARACTERS = 128 * 1024;
 const IN_FLIGHT = 3;
 
 /** A piece of a document as ids. */

@@ -2,11 +2,13 @@
 import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Tokenizer as NativeTokenizer } from 'tokenizers';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { silent } from '../../src/context.ts';
 import { UnfoldError } from '../../src/errors.ts';
 import { BYTE_CHARACTERS } from '../../src/model/tokenizer/byte-level.ts';
 import { assertFits, loadTokenizer, type Tokenizer } from '../../src/model/tokenizer.ts';
+import { Random } from '../../src/random.ts';
 import golden from '../fixtures/tokens/tokens.json' with { type: 'json' };
 
 const MODEL = 'checkpoints/novels-4l';
@@ -84,6 +86,41 @@ test('a batch gives each text its own ids, in order, with several batches in fli
   ]);
   expect(first.map((ids) => [...ids])).toEqual(golden.cases.map(({ ids }) => ids));
   expect(second.reverse()).toEqual(first);
+});
+
+test('words looked up have the ids that the library gives to the text', async () => {
+  const library = NativeTokenizer.fromFile(join(MODEL, 'tokenizer.json'));
+  const alphabet = [
+    "'",
+    's',
+    'll',
+    "'ve",
+    'T',
+    ' ',
+    ' ',
+    '\n',
+    '\t',
+    '\u0085',
+    '\u00a0',
+    '7',
+    '½',
+    'é',
+    'e\u0301',
+    'Ж',
+    '—',
+    '…',
+    '!?',
+    'the',
+    '你',
+    '\ufeff',
+  ];
+  const random = Random.of(0, 'words');
+  const texts = Array.from({ length: 3000 }, () =>
+    Array.from({ length: random.below(12) }, () => alphabet[random.below(alphabet.length)]).join(''),
+  );
+  const expected = await library.encodeBatch(texts, { addSpecialTokens: false });
+  const found = await whole.encodeBatch(texts);
+  expect(found.map((ids) => [...ids])).toEqual(expected.map((encoding) => encoding.getIds()));
 });
 
 test('visible pieces show the bytes of a broken character and the characters of a whole one', async () => {

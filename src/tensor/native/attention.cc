@@ -15,35 +15,40 @@ namespace {
 constexpr int64_t kQueries = 64;
 constexpr int kLanes = 16;
 
-// Softmax of a row's first `seen` scores, zeros after them up to `width`; scores are scaled on the way.
-void softmax_scaled(float* row, int64_t seen, int64_t width, float scale) {
+inline float greater_of(float a, float b) { return (a > b) | (a != a) ? a : b; }
+
+float greatest(const float* row, int64_t n) {
   float lane[kLanes];
   for (int j = 0; j < kLanes; j++) lane[j] = -std::numeric_limits<float>::infinity();
   int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    for (int j = 0; j < kLanes; j++) lane[j] = greater_of(lane[j], row[i + j]);
+  }
+  for (int j = 0; i < n; i++, j++) lane[j] = greater_of(lane[j], row[i]);
+  float most = lane[0];
+  for (int j = 1; j < kLanes; j++) most = greater_of(most, lane[j]);
+  return most;
+}
+
+// Softmax of scale times a row's first `seen` scores, zeros after them up to `width`.
+void softmax_scaled(float* row, int64_t seen, int64_t width, float scale) {
+  if (!(scale > 0.0f)) {  // nobody's choice, but the greatest product is then not that of the greatest score
+    for (int64_t i = 0; i < seen; i++) row[i] *= scale;
+    scale = 1.0f;
+  }
+  const float most = greatest(row, seen);
+  float sums[kLanes] = {};
+  int64_t i = 0;
   for (; i + kLanes <= seen; i += kLanes) {
     for (int j = 0; j < kLanes; j++) {
-      const float v = row[i + j] * scale;
-      row[i + j] = v;
-      lane[j] = v > lane[j] || v != v ? v : lane[j];
-    }
-  }
-  float most = -std::numeric_limits<float>::infinity();
-  for (; i < seen; i++) {
-    row[i] *= scale;
-    most = row[i] > most || row[i] != row[i] ? row[i] : most;
-  }
-  for (int j = 0; j < kLanes; j++) most = lane[j] > most || lane[j] != lane[j] ? lane[j] : most;
-  float sums[kLanes] = {};
-  for (i = 0; i + kLanes <= seen; i += kLanes) {
-    for (int j = 0; j < kLanes; j++) {
-      const float e = exp_nonpositive(row[i + j] - most);
+      const float e = exp_nonpositive((row[i + j] - most) * scale);
       row[i + j] = e;
       sums[j] += e;
     }
   }
   float total = 0;
   for (; i < seen; i++) {
-    row[i] = exp_nonpositive(row[i] - most);
+    row[i] = exp_nonpositive((row[i] - most) * scale);
     total += row[i];
   }
   for (int j = 0; j < kLanes; j++) total += sums[j];

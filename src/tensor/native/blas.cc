@@ -144,7 +144,11 @@ void choose(Found& found) {
     found.why = "UNFOLD_BLAS";
     return;
   }
+#ifdef _OPENMP
   const bool wide = has_avx512();
+#else
+  const bool wide = false;  // oneDNN's threads would not be ours: a library that runs on ours goes first
+#endif
   const std::vector<Library> order = wide ? std::vector<Library>{Library::Dnnl, Library::OpenBlas}
                                           : std::vector<Library>{Library::Accelerate, Library::OpenBlas, Library::Dnnl};
   for (Library library : order) {

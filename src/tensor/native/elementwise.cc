@@ -56,8 +56,8 @@ void arithmetic(int64_t op, const Operands& o, float* out, const Args& args) {
     case 1: return broadcast(o, out, [](float x, float y) { return x - y; });
     case 2: return broadcast(o, out, [](float x, float y) { return x * y; });
     case 3: return broadcast(o, out, [](float x, float y) { return x / y; });
-    case 4: return broadcast(o, out, [](float x, float y) { return x > y || x != x ? x : y; });
-    case 5: return broadcast(o, out, [](float x, float y) { return x < y || x != x ? x : y; });
+    case 4: return broadcast(o, out, [](float x, float y) { return (x > y) | (x != x) ? x : y; });
+    case 5: return broadcast(o, out, [](float x, float y) { return (x < y) | (x != x) ? x : y; });
     case 6: return broadcast(o, out, [](float x, float y) { return (x - y) * (x - y); });
     case 7: return broadcast(o, out, [](float x, float y) { return static_cast<float>(std::pow(double(x), double(y))); });
     default: args.fail(0, "the number of an op");

@@ -34,10 +34,10 @@ struct Plus {
   float operator()(float a, float b) const { return a + b; }
 };
 struct Greatest {
-  float operator()(float a, float b) const { return a > b || a != a ? a : b; }
+  float operator()(float a, float b) const { return (a > b) | (a != a) ? a : b; }
 };
 struct Least {
-  float operator()(float a, float b) const { return a < b || a != a ? a : b; }
+  float operator()(float a, float b) const { return (a < b) | (a != a) ? a : b; }
 };
 
 double sum_of(const float* x, int64_t n) {

@@ -31,7 +31,7 @@ struct Plan {
 };
 
 Plan plan_of(const Job& job) {
-  const int64_t per_row = Row::capacity(job.k) * static_cast<int64_t>(sizeof(uint64_t));
+  const int64_t per_row = Row::capacity(job.k) * static_cast<int64_t>(2 * sizeof(int32_t));
   Plan plan{};
   plan.row_tile = std::min(kRowTile, std::max<int64_t>(16, kMostRoom / per_row / 16 * 16));
   plan.row_tiles = ceil_div(job.B, plan.row_tile);
@@ -45,7 +45,7 @@ Plan plan_of(const Job& job) {
 // Buffers of a thread, kept between calls: fresh pages cost as much as the arithmetic.
 struct Scratch {
   std::vector<float> tile;
-  std::vector<uint64_t> room;
+  std::vector<int32_t> room;
   std::vector<Row> rows;
 };
 
@@ -58,9 +58,12 @@ Scratch& scratch() {
 void survive(const Job& job, int64_t row0, int64_t rows, int64_t from, int64_t to, Scratch& s) {
   const int64_t capacity = Row::capacity(job.k);
   s.tile.resize(static_cast<size_t>(kRowTile * kFeatureTile));
-  if (static_cast<int64_t>(s.room.size()) < rows * capacity) s.room.resize(static_cast<size_t>(rows * capacity));
+  if (static_cast<int64_t>(s.room.size()) < 2 * rows * capacity) s.room.resize(static_cast<size_t>(2 * rows * capacity));
   s.rows.resize(static_cast<size_t>(rows));
-  for (int64_t r = 0; r < rows; r++) s.rows[r].start(s.room.data() + r * capacity);
+  for (int64_t r = 0; r < rows; r++) {
+    int32_t* room = s.room.data() + 2 * r * capacity;
+    s.rows[r].start(room, room + capacity);
+  }
   for (int64_t f = from; f < to; f += kFeatureTile) {
     const int64_t n = std::min(kFeatureTile, to - f);
     job.product.tile(row0, rows, f, n, s.tile.data());
@@ -69,18 +72,24 @@ void survive(const Job& job, int64_t row0, int64_t rows, int64_t from, int64_t t
   }
 }
 
-void finish(const Job& job, int64_t row, uint64_t* keys, int64_t count, bool nan) {
-  int32_t* indices = job.indices + row * job.k;
-  // Of a row with NaN fewer than k values may be left; emit does not read them then.
-  emit(keys, nan ? 0 : count, job.k, nan, job.values + row * job.k, indices);
+void finish(const Job& job, int64_t at, Row& row) {
+  int32_t* indices = job.indices + at * job.k;
+  emit(row, job.k, job.values + at * job.k, indices);
   if (!job.subset) return;
   for (int64_t j = 0; j < job.k; j++) indices[j] = job.subset[indices[j]];
 }
 
-// What the spans of a row leave to be merged.
+// What the spans of the rows leave to be merged: k survivors at most of each, side by side.
 struct Merge {
-  std::vector<uint64_t> keys;   // [B, spans, k]
-  std::vector<int64_t> counts;  // [B, spans]; -1 says NaN
+  std::vector<int32_t> order, index;  // [B, spans, k]
+  std::vector<int64_t> counts;        // [B, spans]; -1 says NaN
+
+  void resize(const Job& job, const Plan& plan) {
+    const auto n = static_cast<size_t>(job.B * plan.spans);
+    order.resize(n * static_cast<size_t>(job.k));
+    index.resize(n * static_cast<size_t>(job.k));
+    counts.resize(n);
+  }
 };
 
 void run_task(const Job& job, const Plan& plan, int64_t task, Merge& merge) {
@@ -91,27 +100,31 @@ void run_task(const Job& job, const Plan& plan, int64_t task, Merge& merge) {
   for (int64_t r = 0; r < rows; r++) {
     Row& row = s.rows[r];
     if (plan.spans == 1) {
-      finish(job, row0 + r, row.keys, row.count, row.nan);
+      finish(job, row0 + r, row);
       continue;
     }
     tighten(row, job.k);
     const int64_t at = (row0 + r) * plan.spans + span;
     merge.counts[at] = row.nan ? -1 : row.count;
-    if (!row.nan) std::copy(row.keys, row.keys + row.count, merge.keys.data() + at * job.k);
+    std::copy_n(row.order, row.count, merge.order.data() + at * job.k);
+    std::copy_n(row.index, row.count, merge.index.data() + at * job.k);
   }
 }
 
+// Spans ascend, and so do the indices inside each: ties are still broken by order.
 void merge_spans(const Job& job, const Plan& plan, Merge& merge) {
-  for (int64_t row = 0; row < job.B; row++) {
-    uint64_t* keys = merge.keys.data() + row * plan.spans * job.k;
-    int64_t count = 0;
-    bool nan = false;
+  for (int64_t b = 0; b < job.B; b++) {
+    Row row{};
+    row.start(merge.order.data() + b * plan.spans * job.k, merge.index.data() + b * plan.spans * job.k);
     for (int64_t span = 0; span < plan.spans; span++) {
-      const int64_t n = merge.counts[row * plan.spans + span];
-      nan = nan || n < 0;
-      for (int64_t j = 0; j < n; j++) keys[count++] = keys[span * job.k + j];
+      const int64_t n = merge.counts[b * plan.spans + span];
+      row.nan = row.nan || n < 0;
+      for (int64_t j = 0; j < n; j++, row.count++) {
+        row.order[row.count] = row.order[span * job.k + j];
+        row.index[row.count] = row.index[span * job.k + j];
+      }
     }
-    finish(job, row, keys, count, nan);
+    finish(job, b, row);
   }
 }
 
@@ -119,10 +132,7 @@ void encode(const Job& job) {
   if (job.B == 0) return;
   const Plan plan = plan_of(job);
   Merge merge;
-  if (plan.spans > 1) {
-    merge.keys.resize(static_cast<size_t>(job.B * plan.spans * job.k));
-    merge.counts.resize(static_cast<size_t>(job.B * plan.spans));
-  }
+  if (plan.spans > 1) merge.resize(job, plan);
   const int64_t tasks = plan.row_tiles * plan.spans;
   std::atomic<int64_t> next{0};
   run_tasks(static_cast<int>(std::min<int64_t>(threads(), tasks)), [&](int) {

@@ -1,10 +1,10 @@
 // Keeping the k largest of a row whose values arrive a tile at a time, in ascending order of index. Nothing here knows
 // how the values are made.
 //
-// A row holds what survived so far, as sortable keys, and a threshold: the k-th largest value at the last tightening.
-// A tile's values are compared with it 64 at a time, and almost none survives (about k ln(F/k) of F in all). When the
-// row's buffer is full, the k best stay and the threshold rises. A later value equal to the threshold loses against k
-// earlier ones, so a strict comparison is exact; NaN compares as a survivor, and is noticed there at no cost elsewhere.
+// A row holds what survived so far and a threshold. A tile's values are compared with it 64 at a time, and almost none
+// survives (about k ln(F/k) of F in all). When the row's buffer is full, the k best stay and the threshold rises. A later
+// value equal to the threshold loses against k earlier ones, so a strict comparison is exact; NaN compares as a survivor,
+// and is noticed there at no cost elsewhere.
 #pragma once
 
 #include <algorithm>
@@ -12,6 +12,7 @@
 #include <cstring>
 #include <functional>
 #include <limits>
+#include <vector>
 
 #if defined(__AVX2__)
 #include <immintrin.h>
@@ -19,44 +20,80 @@
 
 namespace unfold::coder {
 
-// Keys order as (value descending, index ascending) when sorted descending.
-inline uint64_t key_of(float value, int64_t index) {
-  const float plain = value + 0.0f;  // -0 and +0 are a tie
-  uint32_t bits;
+// Integers that order as the floats do. -0 and +0 are a tie.
+inline int32_t order_of(float value) {
+  const float plain = value + 0.0f;
+  int32_t bits;
   std::memcpy(&bits, &plain, sizeof bits);
-  bits ^= (bits >> 31) ? 0xffffffffu : 0x80000000u;
-  return (static_cast<uint64_t>(bits) << 32) | (0xffffffffu - static_cast<uint32_t>(index));
+  return bits ^ ((bits >> 31) & 0x7fffffff);
 }
-inline float value_of(uint64_t key) {
-  uint32_t bits = static_cast<uint32_t>(key >> 32);
-  bits ^= (bits >> 31) ? 0x80000000u : 0xffffffffu;
+inline float value_of(int32_t order) {
+  const int32_t bits = order ^ ((order >> 31) & 0x7fffffff);
   float value;
   std::memcpy(&value, &bits, sizeof value);
   return value;
 }
-inline int32_t index_of(uint64_t key) { return static_cast<int32_t>(0xffffffffu - static_cast<uint32_t>(key)); }
 
 constexpr int64_t kBlock = 64;
 
-// What is known of one row. `keys` has room for capacity(k).
+// What is known of one row: orders and indices of the survivors, by ascending index. There is room for capacity(k).
 struct Row {
-  uint64_t* keys;
+  int32_t* order;
+  int32_t* index;
   int64_t count;
   float threshold;
   bool nan;
 
-  static int64_t capacity(int64_t k) { return 2 * k + kBlock; }
-  void start(uint64_t* room) { *this = {room, 0, std::numeric_limits<float>::quiet_NaN(), false}; }
+  // Survivors that may gather before the k best are picked: few pickings, thresholds that are not too stale.
+  static int64_t room(int64_t k) { return std::max<int64_t>(3 * k, 48); }
+  static int64_t capacity(int64_t k) { return room(k) + kBlock; }
+  void start(int32_t* orders, int32_t* indices) {
+    *this = {orders, indices, 0, std::numeric_limits<float>::quiet_NaN(), false};
+  }
 };
+
+inline int64_t count_from(const int32_t* order, int64_t n, int32_t least) {
+  int32_t count = 0;
+  for (int64_t i = 0; i < n; i++) count += order[i] >= least;
+  return count;
+}
+
+// The k-th largest, by bisection: every step is a branch-free count over a few vectors, and it stops as soon as exactly k
+// are left above. A quickselect of a hundred numbers costs four times as much in mispredicted branches.
+inline int32_t kth_largest(const int32_t* order, int64_t n, int64_t k) {
+  int32_t low = order[0], high = order[0];
+  for (int64_t i = 0; i < n; i++) low = std::min(low, order[i]), high = std::max(high, order[i]);
+  // At least k are >= low, always; fewer than k are > high.
+  while (low < high) {
+    const int32_t middle = static_cast<int32_t>(low + (static_cast<int64_t>(high) - low + 1) / 2);
+    const int64_t count = count_from(order, n, middle);
+    if (count == k) return middle;
+    if (count > k) {
+      low = middle;
+    } else {
+      high = middle - 1;
+    }
+  }
+  return low;
+}
 
 // Keeps the k best of the row and raises its threshold.
 inline void tighten(Row& row, int64_t k) {
-  if (row.count < k) return;
-  if (row.count > k) {
-    std::nth_element(row.keys, row.keys + (k - 1), row.keys + row.count, std::greater<uint64_t>());
-    row.count = k;
+  if (row.count <= k) return;
+  const int32_t least = kth_largest(row.order, row.count, k);
+  // Of those equal to the least, the first ones stay.
+  int64_t ties = least == std::numeric_limits<int32_t>::max() ? k : k - count_from(row.order, row.count, least + 1);
+  int64_t kept = 0;
+  for (int64_t i = 0; i < row.count; i++) {
+    const int32_t order = row.order[i], index = row.index[i];
+    const bool tie = order == least;
+    row.order[kept] = order;
+    row.index[kept] = index;
+    kept += order > least || (tie && ties > 0);
+    ties -= tie;
   }
-  row.threshold = value_of(*std::min_element(row.keys, row.keys + k));
+  row.count = kept;
+  row.threshold = value_of(least);
 }
 
 // z = z + b, and times s where there is one.
@@ -101,12 +138,13 @@ inline void offer(Row& row, float value, int64_t index) {
     row.nan = true;
     return;
   }
-  row.keys[row.count++] = key_of(value, index);
+  row.order[row.count] = order_of(value);
+  row.index[row.count++] = static_cast<int32_t>(index);
 }
 
 // Offers n values z with indices first, first + 1, ... to the row.
 inline void scan(Row& row, int64_t k, const float* z, const Affine& f, int64_t n, int64_t first) {
-  const int64_t room = Row::capacity(k) - kBlock;
+  const int64_t room = Row::room(k);
   for (int64_t at = 0; at < n; at += kBlock) {
     if (at + kBlock > n) {
       if (row.count > room) tighten(row, k);
@@ -123,19 +161,28 @@ inline void scan(Row& row, int64_t k, const float* z, const Affine& f, int64_t n
   }
 }
 
-// Writes the k best of `count` >= k keys, descending, as relu(value) and index.
-inline void emit(uint64_t* keys, int64_t count, int64_t k, bool nan, float* values, int32_t* indices) {
-  if (count > k) std::nth_element(keys, keys + (k - 1), keys + count, std::greater<uint64_t>());
-  std::sort(keys, keys + std::min(k, count), std::greater<uint64_t>());
-  for (int64_t j = 0; j < k; j++) {
-    if (nan) {
+// Writes the k best of a row that has at least k (or NaN), descending, as relu(value) and index. The row is spent.
+inline void emit(Row& row, int64_t k, float* values, int32_t* indices) {
+  if (row.nan) {
+    for (int64_t j = 0; j < k; j++) {
       values[j] = std::numeric_limits<float>::quiet_NaN();
       indices[j] = static_cast<int32_t>(j);
-    } else {
-      const float value = value_of(keys[j]);
-      values[j] = value > 0.0f ? value : 0.0f;
-      indices[j] = index_of(keys[j]);
     }
+    return;
+  }
+  tighten(row, k);
+  // (value, smaller index first) as one number each.
+  static thread_local std::vector<uint64_t> keys;
+  keys.resize(static_cast<size_t>(k));
+  for (int64_t j = 0; j < k; j++) {
+    const uint32_t order = static_cast<uint32_t>(row.order[j]) ^ 0x80000000u;
+    keys[j] = (static_cast<uint64_t>(order) << 32) | (0xffffffffu - static_cast<uint32_t>(row.index[j]));
+  }
+  std::sort(keys.begin(), keys.end(), std::greater<uint64_t>());
+  for (int64_t j = 0; j < k; j++) {
+    const float value = value_of(static_cast<int32_t>(static_cast<uint32_t>(keys[j] >> 32) ^ 0x80000000u));
+    values[j] = value > 0.0f ? value : 0.0f;
+    indices[j] = static_cast<int32_t>(0xffffffffu - static_cast<uint32_t>(keys[j]));
   }
 }
 

@@ -1,0 +1,175 @@
+/** @file Cases of encodeTopK, sparseDecode and sparseDots for the conformance suite of the coder kernels. */
+import { describe, expect, it } from 'vitest';
+import { encodeTopK } from '../../src/tensor/kernels/encode-topk.ts';
+import { sparseDecode } from '../../src/tensor/kernels/sparse-decode.ts';
+import { sparseDots } from '../../src/tensor/kernels/sparse-dots.ts';
+import * as tf from '../../src/tensor/tf.ts';
+import * as reference from './coder-reference.ts';
+import { close, differences, flat, int, numbersOf, shapes } from './coder-tools.ts';
+
+/** Adds the cases. */
+export function encodeCases(): void {
+  describe('encodeTopK', () => {
+    it('keeps the two largest of three latents: [3, 2] at [2, 1], worked by hand', () => {
+      const x = tf.tensor2d([[1, 2]]);
+      const W = tf.tensor2d([
+        [1, 0],
+        [0, 1],
+        [1, 1],
+      ]);
+      const { values, indices } = encodeTopK(x, W, tf.tensor1d([0, 0, 0]), 2);
+      expect(numbersOf(values)).toEqual([3, 2]);
+      expect(numbersOf(indices)).toEqual([2, 1]);
+    });
+
+    it('ranks by scaled pre-activations among the subset, and reports global indices', () => {
+      const x = tf.tensor2d([[1, 2]]);
+      const W = tf.tensor2d([
+        [9, 9],
+        [0, 1],
+        [1, 1],
+      ]);
+      const options = { scale: tf.tensor1d([1, 2, 1]), subset: tf.tensor1d([1, 2], 'int32') };
+      const { values, indices } = encodeTopK(x, W, tf.tensor1d([0, 0, 0.5]), 2, options);
+      expect(numbersOf(values)).toEqual([4, 3.5]);
+      expect(numbersOf(indices)).toEqual([1, 2]);
+    });
+
+    it.each(shapes)('agrees with the float64 reference: $B x $d, $F latents, k $k', ({ B, d, F, k }) => {
+      const next = reference.numbers(B + d + F + k);
+      const [x, W] = [reference.matrix(B, d, next), reference.matrix(F, d, next)];
+      const b = reference.matrix(1, F, next)[0]!;
+      const expected = reference.topK(x, W, b, k);
+      const { values, indices } = encodeTopK(tf.tensor2d(x), tf.tensor2d(W), tf.tensor1d(b), k);
+      close(values, flat(expected.values));
+      // Where float32 rounds two pre-activations into another order, their values are equal to rounding.
+      const at = numbersOf(indices);
+      flat(expected.indices).forEach((index, i) => {
+        if (at[i] === index || flat(expected.values)[i] === 0) return;
+        const z = reference.dots([x[Math.floor(i / k)]!], [[at[i]!]], W)[0]![0]! + b[at[i]!]!;
+        expect(Math.abs(z - flat(expected.values)[i]!)).toBeLessThan(1e-5);
+      });
+      for (let row = 0; row < B; row++) expect(new Set(at.slice(row * k, (row + 1) * k)).size).toBe(k);
+    });
+
+    it('breaks ties towards the smaller index, -0 and +0 among them', () => {
+      const F = 1500;
+      const b = Float32Array.from({ length: F }, (_, i) => (i % 3 === 0 ? 1 : i % 3 === 1 ? -0 : 0));
+      const [x, W] = [tf.zeros([2, 4]) as tf.Tensor2D, tf.ones([F, 4]) as tf.Tensor2D];
+      const few = encodeTopK(x, W, tf.tensor1d(b), 40);
+      expect(numbersOf(few.indices).slice(0, 40)).toEqual(Array.from({ length: 40 }, (_, i) => 3 * i));
+      const many = encodeTopK(x, W, tf.tensor1d(b), 510);
+      expect(numbersOf(many.indices).slice(500, 510)).toEqual([1, 2, 4, 5, 7, 8, 10, 11, 13, 14]);
+      expect(numbersOf(many.values).slice(499, 501)).toEqual([1, 0]);
+    });
+
+    it('gives 0 with a valid index for pre-activations that are not positive, denormals included', () => {
+      const tiny = 1e-40;
+      const b = tf.tensor1d([-1, tiny, -tiny, -2]);
+      const top = encodeTopK(tf.zeros([1, 2]), tf.ones([4, 2]), b, 4);
+      expect(numbersOf(top.indices)).toEqual([1, 2, 0, 3]);
+      // TensorFlow flushes denormals to zero.
+      close(top.values, [tiny, 0, 0, 0], 1e-39);
+    });
+
+    it.each([2, 1030])('never drops NaN: the row that has one comes back as NaN (row of %i latents)', (F) => {
+      const W = new Float32Array(F * 3).fill(1);
+      const x = tf.tensor2d([
+        [1, 2, 3],
+        [1, Number.NaN, 3],
+        [0, 0, 0],
+      ]);
+      const { values } = encodeTopK(x, tf.tensor2d(W, [F, 3]), tf.zeros([F]), 2);
+      expect(numbersOf(values)).toEqual([6, 6, Number.NaN, Number.NaN, 0, 0]);
+      W[W.length - 1] = Number.NaN;
+      const poisoned = encodeTopK(tf.ones([1, 3]), tf.tensor2d(W, [F, 3]), tf.zeros([F]), 1);
+      expect(numbersOf(poisoned.values)).toEqual([Number.NaN]);
+    });
+
+    it('refuses k outside 1 … F, and shapes that do not fit', () => {
+      const [x, W, b] = [tf.ones([1, 2]), tf.ones([3, 2]), tf.zeros([3])] as [
+        tf.Tensor2D,
+        tf.Tensor2D,
+        tf.Tensor1D,
+      ];
+      expect(() => encodeTopK(x, W, b, 4)).toThrow(/1 to 3/);
+      expect(() => encodeTopK(x, W, b, 0)).toThrow(/1 to 3/);
+      expect(() => encodeTopK(tf.ones([1, 5]), W, b, 1)).toThrow(/\[\*, 2\]/);
+    });
+
+    it('has the gradients of x, W_enc, b_enc and scale that finite differences give', () => {
+      const next = reference.numbers(5);
+      const inputs = [
+        tf.tensor2d(reference.matrix(3, 4, next)),
+        tf.tensor2d(reference.matrix(6, 4, next)),
+        tf.tensor1d(reference.matrix(1, 6, next)[0]!),
+        tf.tensor1d([1, 2, 1.5, 0.7, 1.2, 0.9]),
+      ];
+      const dy = tf.tensor2d(reference.matrix(3, 2, next));
+      const f = (x: tf.Tensor, W: tf.Tensor, b: tf.Tensor, scale: tf.Tensor): tf.Tensor =>
+        encodeTopK(x as tf.Tensor2D, W as tf.Tensor2D, b as tf.Tensor1D, 2, { scale: scale as tf.Tensor1D })
+          .values;
+      const gradients = tf.grads(f)(inputs, dy);
+      inputs.forEach((input, i) => {
+        const along = (moved: tf.Tensor): tf.Tensor => {
+          const all = inputs.map((other, j) => (i === j ? moved : other));
+          return f(all[0]!, all[1]!, all[2]!, all[3]!);
+        };
+        differences(along, input, dy, gradients[i]!);
+      });
+    });
+  });
+
+  describe('sparseDecode and sparseDots', () => {
+    it('add and multiply as worked by hand', () => {
+      const W = tf.tensor2d([
+        [1, 2],
+        [3, 4],
+      ]);
+      const [values, indices] = [tf.tensor2d([[2, 10, 1]]), int([[1, 0, 1]])];
+      expect(numbersOf(sparseDecode(values, indices, W, tf.tensor1d([100, 0])))).toEqual([119, 32]);
+      expect(numbersOf(sparseDots(tf.tensor2d([[1, -1]]), indices, W))).toEqual([-1, -1, -1]);
+    });
+
+    it.each(shapes)('agree with the float64 reference: $B x $d, $F latents, k $k', ({ B, d, F, k }) => {
+      const next = reference.numbers(d * F);
+      const W = reference.matrix(F, d, next);
+      const values = reference.matrix(B, k, () => (next() > 0.5 ? 0 : next()));
+      const indices = reference.integers(B, k, F, next);
+      const rows = reference.matrix(B, d, next);
+      const bias = reference.matrix(1, d, next)[0]!;
+      const w = tf.tensor2d(W);
+      const decoded = sparseDecode(tf.tensor2d(values), int(indices), w, tf.tensor1d(bias));
+      close(decoded, flat(reference.decode(values, indices, W, bias)), 2e-5 * Math.sqrt(k));
+      close(
+        sparseDecode(tf.tensor2d(values), int(indices), w),
+        flat(reference.decode(values, indices, W)),
+        1e-4,
+      );
+      close(sparseDots(tf.tensor2d(rows), int(indices), w), flat(reference.dots(rows, indices, W)));
+    });
+
+    it('have the gradients that finite differences give', () => {
+      const next = reference.numbers(17);
+      const W = tf.tensor2d(reference.matrix(5, 3, next));
+      const values = tf.tensor2d(reference.matrix(2, 4, next));
+      const rows = tf.tensor2d(reference.matrix(2, 3, next));
+      const indices = int([
+        [0, 4, 4, 1],
+        [2, 0, 3, 3],
+      ]);
+      const dDecoded = tf.tensor2d(reference.matrix(2, 3, next));
+      const dDots = tf.tensor2d(reference.matrix(2, 4, next));
+      const decoded = (v: tf.Tensor, w: tf.Tensor): tf.Tensor =>
+        sparseDecode(v as tf.Tensor2D, indices, w as tf.Tensor2D);
+      const dotted = (r: tf.Tensor, w: tf.Tensor): tf.Tensor =>
+        sparseDots(r as tf.Tensor2D, indices, w as tf.Tensor2D);
+      const [gValues, gW] = tf.grads(decoded)([values, W], dDecoded);
+      differences((v) => decoded(v, W), values, dDecoded, gValues!);
+      differences((w) => decoded(values, w), W, dDecoded, gW!);
+      const [gRows, gW2] = tf.grads(dotted)([rows, W], dDots);
+      differences((r) => dotted(r, W), rows, dDots, gRows!);
+      differences((w) => dotted(rows, w), W, dDots, gW2!);
+    });
+  });
+}

@@ -19,9 +19,18 @@ const SMALLEST_NORM = 1e-8;
  * activation, targets times `outputScale`). Pre-activations are the same, so biases and thresholds of latents stay;
  * reconstructions come out in the plain space. Activations stay too, except under `rescale_acts_by_decoder_norm`,
  * where they are measured in the new decoder norms and shrink by the same factor for every latent.
+ * @throws UnfoldError `cannot-fold` under `layer_norm` and `constant_norm_rescale`
  */
 export function foldActivationScale(coder: Coder, scale: number, outputScale = scale): Coder {
   const { cfg, weights } = coder;
+  if (cfg.normalize_activations === 'layer_norm' || cfg.normalize_activations === 'constant_norm_rescale') {
+    throw new UnfoldError('cannot-fold', {
+      where: 'folding an activation scale',
+      expected: 'a coder whose rows are not normalised one by one',
+      found: `normalize_activations: ${cfg.normalize_activations}`,
+      todo: 'leave it: each row is brought to its norm by itself',
+    });
+  }
   if (cfg.apply_b_dec_to_input && scale !== outputScale) {
     throw new UnfoldError('bad-setting', {
       where: 'folding activation scales',

@@ -151,7 +151,7 @@ export class TopKTrainingCoder extends TrainingCoder<TopKSettings> {
     const normalized = normalizeRows(x, this.cfg.normalize_activations);
     const rows = this.cfg.apply_b_dec_to_input
       ? (tf.sub(normalized.rows, b_dec) as tf.Tensor2D)
-      : normalized.rows;
+      : tf.clone(normalized.rows);
     const norms = rescale_acts_by_decoder_norm ? rowNorms(W_dec) : undefined;
     const { values, indices } = encodeTopK(rows, W_enc, b_enc, k, { scale: norms });
     const coefficients = unscaled(values, indices, norms);

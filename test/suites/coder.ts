@@ -1,0 +1,160 @@
+/**
+ * @file The conformance suite of coders: what every architecture that can be trained has to do, whatever it is. A new
+ * architecture is one more call of {@link coderSuite}.
+ */
+import { beforeEach, describe, expect, it } from 'vitest';
+import { type CoderConfig, coderConfig } from '../../src/coders/config.ts';
+import { foldActivationScale, foldDecoderNorms } from '../../src/coders/fold.ts';
+import { trainableNamed } from '../../src/coders/registry.ts';
+import type { Parameters, StepSettings, TrainBatch, TrainingCoder } from '../../src/coders/training.ts';
+import { Random } from '../../src/random.ts';
+import { useBackend } from '../../src/tensor/backend.ts';
+import { adam } from '../../src/tensor/kernels/adam.ts';
+import * as tf from '../../src/tensor/tf.ts';
+import { parameter } from '../../src/train/initialise.ts';
+import { difference, largest } from '../coders/support.ts';
+
+/** One subject of the suite. */
+export interface Subject {
+  name: string;
+  architecture: string;
+  settings: Record<string, unknown>;
+  /** Dead latents of the steps. */
+  dead?: number[];
+  cfg?: Partial<CoderConfig>;
+}
+
+const D = 6;
+const F = 20;
+const ROWS = 12;
+
+function normals(count: number, scale: number, ...labels: string[]): Float32Array {
+  const random = Random.of(7, ...labels);
+  return Float32Array.from({ length: count }, () => scale * random.normal());
+}
+
+/** A coder somewhere in the middle of training: no weight is special, no bias zero, no decoder row of norm 1. */
+export function subjectCoder({ architecture, settings, cfg = {} }: Subject): TrainingCoder {
+  const { schema, training } = trainableNamed(architecture, 'test');
+  const parameters: Parameters = {
+    W_enc: parameter(normals(F * D, 0.5, 'W_enc'), [F, D]),
+    b_enc: parameter(normals(F, 0.2, 'b_enc'), [F]),
+    W_dec: parameter(normals(F * D, 0.5, 'W_dec'), [F, D]),
+    b_dec: parameter(normals(D, 0.2, 'b_dec'), [D]),
+  };
+  const own = Object.fromEntries((training.coderKeys ?? []).map((key) => [key, settings[key]]));
+  const config = schema.parse(coderConfig.parse({ architecture, d_in: D, d_sae: F, ...own, ...cfg }));
+  return training.create(config, settings, parameters);
+}
+
+const batch = (): TrainBatch => ({ x: tf.tensor2d(normals(ROWS * D, 1.5, 'x'), [ROWS, D]) });
+
+const stepSettings = (subject: Subject, max_grad_norm = 0.5): StepSettings => ({
+  adam: { lr: 1e-2, beta1: 0.9, beta2: 0.999, eps: 1e-8, step: 1 },
+  max_grad_norm,
+  coefficient: 0.7,
+  dead: Int32Array.from(subject.dead ?? []),
+});
+
+function lossOf(coder: TrainingCoder, rows: TrainBatch, settings: StepSettings): number {
+  return tf.tidy(() => {
+    const { losses } = coder.gradients(rows, settings);
+    return Object.values(losses).reduce((sum, loss) => sum + loss.dataSync()[0]!, 0);
+  });
+}
+
+/** The tests of one architecture on one backend. */
+export function coderSuite(subject: Subject, backend: 'cpu' | 'native'): void {
+  describe(`${subject.name} on ${backend}`, () => {
+    beforeEach(async () => {
+      await useBackend(backend);
+    });
+
+    it('gradients are the slopes of the loss', () => {
+      const coder = subjectCoder(subject);
+      const rows = batch();
+      // AuxK's residual is a constant by definition: the judge holds it, so it is only differentiated without AuxK.
+      const settings = { ...stepSettings(subject), dead: new Int32Array(0) };
+      const { gradients } = coder.gradients(rows, settings);
+      for (const [name, { value }] of Object.entries(coder.parameters)) {
+        const direction = normals(value.size, 1, 'direction', name);
+        const gradient = gradients[name]!.dataSync() as Float32Array;
+        const along = gradient.reduce((sum, g, i) => sum + g * direction[i]!, 0);
+        const shift = (epsilon: number) => {
+          const moved = tf.tidy(() =>
+            tf.add(value as tf.Tensor, tf.mul(tf.tensor(direction, value.shape), epsilon)),
+          );
+          const kept = tf.clone(value);
+          value.assign(moved);
+          const loss = lossOf(coder, rows, settings);
+          value.assign(kept);
+          tf.dispose([moved, kept]);
+          return loss;
+        };
+        const slope = (epsilon: number) => (shift(epsilon) - shift(-epsilon)) / (2 * epsilon);
+        // Two widths: a latent may switch on or off within one of them. float32 losses of size 50 carry an error of 1e-5.
+        const errors = [1e-3, 2e-4].map((epsilon) => Math.abs(slope(epsilon) - along));
+        expect(Math.min(...errors), name).toBeLessThan(2e-2 * Math.max(1, Math.abs(along)));
+      }
+    });
+
+    it('a step is Adam on the clipped dense gradients', async () => {
+      const stepped = subjectCoder(subject);
+      const judged = subjectCoder(subject);
+      const rows = batch();
+      const settings = stepSettings(subject);
+      const { gradients } = judged.gradients(rows, settings);
+      const squares = Object.values(gradients).map((g) => tf.sum(tf.square(g)).dataSync()[0]!);
+      const norm = Math.sqrt(squares.reduce((sum, square) => sum + square, 0));
+      const gradScale = Math.min(1, settings.max_grad_norm / (norm + 1e-6));
+      for (const [name, { value, m, v }] of Object.entries(judged.parameters)) {
+        adam(value, m, v, gradients[name]!, { ...settings.adam, gradScale });
+      }
+      const result = await stepped.step(rows, settings);
+      expect(result.gradNorm).toBeCloseTo(norm, 4);
+      expect(result.applied).toBe(true);
+      for (const name of Object.keys(gradients)) {
+        for (const part of ['m', 'v'] as const) {
+          const [a, b] = [stepped.parameters[name]![part], judged.parameters[name]![part]];
+          expect(difference(a, b), `${part} of ${name}`).toBeLessThan(1e-5 * largest(b) + 1e-12);
+        }
+      }
+    });
+
+    it('a step leaves no tensors behind, and changes nothing when the loss is not finite', async () => {
+      const coder = subjectCoder(subject);
+      const rows = batch();
+      const live = tf.memory().numTensors;
+      await coder.step(rows, stepSettings(subject));
+      expect(tf.memory().numTensors).toBe(live);
+      const before = Object.values(coder.parameters).map(({ value }) => tf.clone(value));
+      const spoilt = await coder.step({ x: tf.fill([ROWS, D], Number.NaN) }, stepSettings(subject));
+      expect(spoilt.applied).toBe(false);
+      Object.values(coder.parameters).forEach(({ value }, i) => {
+        expect(difference(value, before[i]!)).toBe(0);
+      });
+    });
+
+    it('folding the activation scale and the decoder norms leaves the outputs as they are', () => {
+      const isNormalized = subject.cfg?.normalize_activations !== undefined;
+      const coder = subjectCoder(subject);
+      const weights = Object.fromEntries(
+        Object.entries(coder.parameters).map(([name, { value }]) => [name, tf.clone(value)]),
+      );
+      const { create, cannotFoldNorms } = trainableNamed(subject.architecture, 'test');
+      const trained = create(coder.cfg, weights);
+      const { x } = batch();
+      if (isNormalized) expect(() => foldActivationScale(trained, 0.25)).toThrow(/normalise/);
+      const scaled = isNormalized ? trained : foldActivationScale(trained, 0.25);
+      const expected = isNormalized ? trained.forward(x) : tf.div(trained.forward(tf.mul(x, 0.25)), 0.25);
+      expect(difference(scaled.forward(x), expected)).toBeLessThan(1e-5 * largest(expected));
+      if (cannotFoldNorms?.(coder.cfg)) {
+        expect(() => foldDecoderNorms(scaled)).toThrow(/cannot|without/);
+        return;
+      }
+      const folded = foldDecoderNorms(scaled);
+      expect(difference(folded.forward(x), expected)).toBeLessThan(1e-5 * largest(expected));
+      expect(difference(tf.sign(folded.encode(x)), tf.sign(scaled.encode(x)))).toBe(0);
+    });
+  });
+}

@@ -169,7 +169,8 @@ class HubSource implements FileSource {
       await this.#cache.rememberMissing(this.#commit, file);
       return undefined;
     }
-    if (remote.commit !== undefined && remote.commit !== this.#commit) throw changedMeanwhile(this.reference, this.place);
+    if (remote.commit !== undefined && remote.commit !== this.#commit)
+      throw changedMeanwhile(this.reference, this.place);
     await this.#fetch(remote, file);
     return path;
   }

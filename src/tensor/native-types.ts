@@ -147,6 +147,16 @@ export interface ModelAddon {
     dValue: number,
     scale: number,
   ): void;
+  /** qkv is [batch, pos, 3, heads, dHead]. */
+  packedAttention(
+    qkv: Float32Array,
+    z: Float32Array,
+    batch: number,
+    pos: number,
+    heads: number,
+    dHead: number,
+    scale: number,
+  ): void;
 }
 
 /** Everything the addon exports. */

@@ -3,6 +3,8 @@ import { causalAttention } from '../../src/tensor/kernels/causal-attention.ts';
 import { type GeluForm, gelu } from '../../src/tensor/kernels/gelu.ts';
 import { layerNorm } from '../../src/tensor/kernels/layer-norm.ts';
 import { linear } from '../../src/tensor/kernels/linear.ts';
+import { linearGelu } from '../../src/tensor/kernels/linear-gelu.ts';
+import { packedCausalAttention } from '../../src/tensor/kernels/packed-attention.ts';
 import type * as tf from '../../src/tensor/tf.ts';
 import type { CaseTensor, KernelCase } from './kernels.ts';
 import { noisy } from './numbers.ts';
@@ -127,6 +129,28 @@ const linearCases: KernelCase[] = [
   },
 ];
 
+const fusedCases: KernelCase[] = [
+  ...(['gelu_new', 'gelu'] as const).map(
+    (form): KernelCase => ({
+      name: `linear and ${form} in one`,
+      inputs: { x: random([2, 3, 4], 31), W: random([4, 5], 32), b: random([5], 33) },
+      run: ({ x, W, b }: In) => linearGelu(x!, W as tf.Tensor2D, b as tf.Tensor1D, form),
+      gradients: ['x', 'W', 'b'],
+    }),
+  ),
+  {
+    name: 'packedCausalAttention',
+    inputs: { qkv: random([2, 3, 12], 34, 2) },
+    run: ({ qkv }: In) => packedCausalAttention(qkv as tf.Tensor3D, { heads: 2, scale: 0.7 }),
+    gradients: ['qkv'],
+  },
+  {
+    name: 'packedCausalAttention over several tiles',
+    inputs: { qkv: random([2, 70, 48], 35, 2) },
+    run: ({ qkv }: In) => packedCausalAttention(qkv as tf.Tensor3D, { heads: 2, scale: 0.3 }),
+  },
+];
+
 /** Cases of the kernels that the model is made of. */
 export const modelKernelCases: KernelCase[] = [
   ...layerNormCases,
@@ -134,4 +158,5 @@ export const modelKernelCases: KernelCase[] = [
   ...geluCases('gelu'),
   ...attentionCases,
   ...linearCases,
+  ...fusedCases,
 ];

@@ -13,8 +13,8 @@ const r = <R extends tf.Rank>(...shape: number[]): tf.Tensor<R> =>
       seed++,
       3,
     ),
-    shape,
-  ) as tf.Tensor<R>;
+    shape as tf.ShapeMap[R],
+  );
 const ints = (shape: number[], values: number[]): tf.Tensor =>
   tf.tensor(Int32Array.from(values), shape, 'int32');
 const special = () =>

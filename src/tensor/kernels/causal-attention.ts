@@ -66,23 +66,30 @@ export function causalAttentionComposite({ q, k, v }: NamedTensors, { scale }: A
   return [byHead(tf.matMul(pattern(q!, k!, scale), byHead(v!)))];
 }
 
+/** Gradients by q, k and v for dL/dz: the pattern is computed again rather than kept. */
+export function attentionGradients(
+  { q, k, v }: Record<'q' | 'k' | 'v', tf.Tensor>,
+  dz: tf.Tensor,
+  scale: number,
+): Record<'q' | 'k' | 'v', () => tf.Tensor4D> {
+  const dScores = () => {
+    const p = pattern(q, k, scale);
+    const dPattern = tf.matMul(byHead(dz), byHead(v), false, true);
+    const weighted = tf.mul(dPattern, p);
+    return tf.mul(tf.sub(weighted, tf.mul(p, tf.sum(weighted, -1, true))), scale);
+  };
+  return {
+    q: () => tf.tidy(() => byHead(tf.matMul(dScores(), byHead(k)))),
+    k: () => tf.tidy(() => byHead(tf.matMul(dScores(), byHead(q), true, false))),
+    v: () => tf.tidy(() => byHead(tf.matMul(pattern(q, k, scale), byHead(dz), true, false))),
+  };
+}
+
 tf.registerGradient({
   kernelName: CAUSAL_ATTENTION,
   inputsToSave: ['q', 'k', 'v'],
   gradFunc: (dy, saved, attrs) => {
     const [q, k, v] = saved as [tf.Tensor, tf.Tensor, tf.Tensor];
-    const { scale } = attrs as unknown as Attrs;
-    const dz = dy as tf.Tensor;
-    const dScores = () => {
-      const p = pattern(q, k, scale);
-      const dPattern = tf.matMul(byHead(dz), byHead(v), false, true);
-      const weighted = tf.mul(dPattern, p);
-      return tf.mul(tf.sub(weighted, tf.mul(p, tf.sum(weighted, -1, true))), scale);
-    };
-    return {
-      q: () => tf.tidy(() => byHead(tf.matMul(dScores(), byHead(k)))),
-      k: () => tf.tidy(() => byHead(tf.matMul(dScores(), byHead(q), true, false))),
-      v: () => tf.tidy(() => byHead(tf.matMul(pattern(q, k, scale), byHead(dz), true, false))),
-    };
+    return attentionGradients({ q, k, v }, dy as tf.Tensor, (attrs as unknown as Attrs).scale);
   },
 });

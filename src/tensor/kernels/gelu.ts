@@ -36,8 +36,8 @@ function tanhArgument(x: tf.Tensor): tf.Tensor {
   return tf.mul(tf.add(x, tf.mul(tf.mul(tf.square(x), x), CUBIC)), ROOT_2_OVER_PI);
 }
 
-/** d gelu / dx. */
-function slope(x: tf.Tensor, form: GeluForm): tf.Tensor {
+/** d gelu / dx, elementwise. */
+export function geluSlope(x: tf.Tensor, form: GeluForm): tf.Tensor {
   if (form === 'gelu') {
     const distribution = tf.mul(tf.add(tf.erf(tf.mul(x, Math.SQRT1_2)), 1), 0.5);
     const density = tf.mul(tf.exp(tf.mul(tf.square(x), -0.5)), 1 / Math.sqrt(2 * Math.PI));
@@ -53,6 +53,6 @@ tf.registerGradient({
   kernelName: GELU,
   inputsToSave: ['x'],
   gradFunc: (dy, [x], attrs) => ({
-    x: () => tf.tidy(() => tf.mul(dy as tf.Tensor, slope(x!, (attrs as unknown as Attrs).form))),
+    x: () => tf.tidy(() => tf.mul(dy as tf.Tensor, geluSlope(x!, (attrs as unknown as Attrs).form))),
   }),
 });

@@ -60,15 +60,30 @@ void softmax_scaled(float* row, int64_t seen, int64_t width, float scale) {
 struct Shape {
   int64_t batch, queries, keys, heads, d_head, d_value;
   float scale;
+  int64_t q_row, k_row, v_row;  // distances between positions
 };
 
 void one_tile(const Shape& s, const float* q, const float* k, const float* v, float* z, int64_t from, float* scores) {
   const int64_t count = std::min(kQueries, s.queries - from), offset = s.keys - s.queries;
   const int64_t width = std::min(s.keys, from + count + offset);  // keys that the tile's last query may see
-  const int64_t row = s.heads * s.d_head, value_row = s.heads * s.d_value;
-  sgemm_one_thread(false, true, count, width, s.d_head, q + from * row, row, k, row, scores, width);
+  const int64_t z_row = s.heads * s.d_value;
+  sgemm_one_thread(false, true, count, width, s.d_head, q + from * s.q_row, s.q_row, k, s.k_row, scores, width);
   for (int64_t i = 0; i < count; i++) softmax_scaled(scores + i * width, from + i + offset + 1, width, s.scale);
-  sgemm_one_thread(false, false, count, s.d_value, width, scores, width, v, value_row, z + from * value_row, value_row);
+  sgemm_one_thread(false, false, count, s.d_value, width, scores, width, v, s.v_row, z + from * z_row, z_row);
+}
+
+void all_heads(const Shape& s, const float* q, const float* k, const float* v, float* z) {
+  const int64_t tiles = ceil_div(s.queries, kQueries), all = s.batch * s.heads * tiles;
+  const int64_t work = std::min(s.queries, kQueries) * s.keys * (s.d_head + s.d_value);
+  parallel_for(all, ceil_div(1 << 17, std::max<int64_t>(1, work)), [&](int64_t begin, int64_t end) {
+    std::vector<float> scores(static_cast<size_t>(std::min(kQueries, s.queries) * s.keys));
+    for (int64_t t = begin; t < end; t++) {
+      const int64_t tile = t % tiles, head = t / tiles % s.heads, b = t / tiles / s.heads;
+      one_tile(s, q + b * s.queries * s.q_row + head * s.d_head, k + b * s.keys * s.k_row + head * s.d_head,
+               v + b * s.keys * s.v_row + head * s.d_value, z + (b * s.queries * s.heads + head) * s.d_value,
+               tile * kQueries, scores.data());
+    }
+  });
 }
 
 }  // namespace
@@ -79,24 +94,21 @@ using namespace unfold;
 // causalAttention(q, k, v, z, batch, queries, keys, heads, dHead, dValue, scale): q [batch, queries, heads, dHead],
 // k [batch, keys, heads, dHead], v [batch, keys, heads, dValue]; keys >= queries, and query i sees keys <= i + keys - queries
 UNFOLD_EXPORT(causalAttention, args) {
-  Shape s{args.size(4), args.size(5), args.size(6), args.size(7), args.size(8), args.size(9),
-          static_cast<float>(args.number(10))};
-  if (s.keys < s.queries) args.fail(6, "at least the number of queries");
-  const int64_t q_step = s.queries * s.heads * s.d_head, k_step = s.keys * s.heads * s.d_head;
-  const int64_t v_step = s.keys * s.heads * s.d_value, z_step = s.queries * s.heads * s.d_value;
-  const float* q = args.f32(0, s.batch * q_step);
-  const float* k = args.f32(1, s.batch * k_step);
-  const float* v = args.f32(2, s.batch * v_step);
-  float* z = args.f32(3, s.batch * z_step);
-  const int64_t tiles = ceil_div(s.queries, kQueries), all = s.batch * s.heads * tiles;
-  const int64_t work = std::min(s.queries, kQueries) * s.keys * (s.d_head + s.d_value);
-  parallel_for(all, ceil_div(1 << 17, std::max<int64_t>(1, work)), [&](int64_t begin, int64_t end) {
-    std::vector<float> scores(static_cast<size_t>(std::min(kQueries, s.queries) * s.keys));
-    for (int64_t t = begin; t < end; t++) {
-      const int64_t tile = t % tiles, head = t / tiles % s.heads, b = t / tiles / s.heads;
-      one_tile(s, q + b * q_step + head * s.d_head, k + b * k_step + head * s.d_head, v + b * v_step + head * s.d_value,
-               z + b * z_step + head * s.d_value, tile * kQueries, scores.data());
-    }
-  });
+  const int64_t batch = args.size(4), queries = args.size(5), keys = args.size(6), heads = args.size(7);
+  const int64_t d_head = args.size(8), d_value = args.size(9), qk_row = heads * d_head, v_row = heads * d_value;
+  if (keys < queries) args.fail(6, "at least the number of queries");
+  all_heads({batch, queries, keys, heads, d_head, d_value, static_cast<float>(args.number(10)), qk_row, qk_row, v_row},
+            args.f32(0, batch * queries * qk_row), args.f32(1, batch * keys * qk_row), args.f32(2, batch * keys * v_row),
+            args.f32(3, batch * queries * v_row));
+  return args.undefined();
+}
+
+// packedAttention(qkv, z, batch, pos, heads, dHead, scale): q, k and v of a position side by side, [batch, pos, 3, heads, dHead]
+UNFOLD_EXPORT(packedAttention, args) {
+  const int64_t batch = args.size(2), pos = args.size(3), heads = args.size(4), d_head = args.size(5);
+  const int64_t width = heads * d_head, row = 3 * width;
+  const float* qkv = args.f32(0, batch * pos * row);
+  all_heads({batch, pos, pos, heads, d_head, d_head, static_cast<float>(args.number(6)), row, row, row}, qkv, qkv + width,
+            qkv + 2 * width, args.f32(1, batch * pos * width));
   return args.undefined();
 }

@@ -14,6 +14,10 @@
 #include <string>
 #include <vector>
 
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
 #include "addon.h"
 #include "cores.h"
 #include "own_sgemm.h"
@@ -197,6 +201,10 @@ bool fits_int(const Product& p) {
 }
 
 void dnnl(const Product& p) {
+#ifdef _OPENMP
+  // oneDNN asks OpenMP how many threads there are, which would count every hyperthread and ignore UNFOLD_THREADS.
+  if (!omp_in_parallel() && omp_get_max_threads() != threads()) omp_set_num_threads(threads());
+#endif
   const int status = found().dnnl_sgemm(p.trans_a ? 'T' : 'N', p.trans_b ? 'T' : 'N', p.m, p.n, p.k, 1.0f, p.a, p.lda,
                                         p.b, p.ldb, p.accumulate ? 1.0f : 0.0f, p.c, p.ldc);
   if (status != 0) throw Error("dnnl_sgemm failed with status " + std::to_string(status));

@@ -8,6 +8,7 @@ import { BACKEND_NAMES, type BackendName } from '../tensor/backends/contract.ts'
 import { backends } from '../tensor/backends/table.ts';
 import { hasNvidiaDevice, tensorflowFolders } from '../tensor/backends/tensorflow.ts';
 import { verifyTensorFlow } from '../tensor/install/verify.ts';
+import { nativeInfo } from '../tensor/native.ts';
 import { measureSgemm } from '../tensor/sgemm.ts';
 import type { Finding, State } from './contract.ts';
 
@@ -65,12 +66,13 @@ async function tensorflowFinding(): Promise<Finding> {
 export function productFindings(): Finding[] {
   const speeds = measureSgemm();
   if (speeds.length === 0) return [];
+  const used = nativeInfo().blas;
   const findings = speeds.map(({ library, version, gflops }): Finding => {
     return {
       area: 'products',
       name: library,
       state: 'ok',
-      found: `${gflops.toFixed(0)} GFLOP/s${version ? ` (${version})` : ''}`,
+      found: `${gflops.toFixed(0)} GFLOP/s${version ? ` (${version})` : ''}${library === used ? ', in use' : ''}`,
     };
   });
   if (speeds.every(({ library }) => library === 'own')) {

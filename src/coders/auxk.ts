@@ -11,7 +11,7 @@ import type { ScatterTerm } from '../tensor/kernels/scatter-terms.ts';
 import { sparseDecode } from '../tensor/kernels/sparse-decode.ts';
 import { sparseDots } from '../tensor/kernels/sparse-dots.ts';
 import * as tf from '../tensor/tf.ts';
-import { maskOf } from './training-maths.ts';
+import { maskOf, sumOfSquares, unscaled } from './training-maths.ts';
 
 /** The settings every architecture with AuxK shares. */
 export const auxKSettings = {
@@ -31,8 +31,8 @@ export type AuxKSettings = z.infer<typeof auxK>;
 export interface AuxKInput {
   /** [rows, d_in] the encoder's input. */
   rows: tf.Tensor2D;
-  /** [rows, d_out] x - x̂, constant. */
-  residual: tf.Tensor2D;
+  /** [rows, d_out] x̂ - x: what the live latents left over, negative; constant. */
+  error: tf.Tensor2D;
   /** [rows, 1] by which normalisation scales outputs back. */
   outputScale?: tf.Tensor2D;
   W_enc: tf.Tensor2D;
@@ -56,21 +56,22 @@ export interface AuxKResult {
  * row; undefined when nothing is dead or the coefficient is 0.
  */
 export function auxiliaryLoss(input: AuxKInput, settings: AuxKSettings): AuxKResult | undefined {
-  const { rows, residual, outputScale, W_enc, W_dec, dead } = input;
+  const { rows, outputScale, W_enc, W_dec, dead } = input;
   if (dead.length === 0 || settings.aux_loss_coefficient === 0) return undefined;
   const wanted = settings.aux_k ?? Math.max(1, Math.floor(W_dec.shape[1] / 2));
   const share = Math.min(dead.length / wanted, 1);
   const { values, indices } = selectDead(input, Math.min(wanted, dead.length), settings.aux_relu);
   const raw = sparseDecode(values, indices, W_dec);
-  const error = tf.sub(outputScale ? tf.mul(raw, outputScale) : raw, residual);
+  // raw - residual, with residual = -error.
+  const error = tf.add(outputScale ? tf.mul(raw, outputScale) : raw, input.error);
   const weight = (settings.aux_loss_coefficient * share) / rows.shape[0];
-  const scale = settings.aux_normalize ? tf.div(weight, centredMeanSquare(residual)) : tf.scalar(weight);
+  const scale = settings.aux_normalize ? tf.div(weight, centredMeanSquare(input.error)) : tf.scalar(weight);
   const plain = tf.mul(error, tf.mul(scale, 2));
   const gradient = (outputScale ? tf.mul(plain, outputScale) : plain) as tf.Tensor2D;
   const dots = sparseDots(gradient, indices, W_dec);
   const dz = settings.aux_relu ? tf.mul(dots, maskOf(values)) : dots;
   return {
-    loss: tf.mul(tf.sum(tf.square(error)), scale),
+    loss: tf.mul(sumOfSquares(error), scale),
     encoder: { indices, coefficients: dz as tf.Tensor2D, rows },
     decoder: { indices, coefficients: values, rows: gradient },
   };
@@ -90,7 +91,6 @@ export function auxiliaryLoss(input: AuxKInput, settings: AuxKSettings): AuxKRes
       const z = tf.add(sparseDots(rows, top.indices, W_enc), tf.gather(b_enc, top.indices));
       return { values: z as tf.Tensor2D, indices: top.indices };
     }
-    const values = norms ? tf.divNoNan(top.values, tf.gather(norms, top.indices)) : top.values;
-    return { values: values as tf.Tensor2D, indices: top.indices };
+    return { values: norms ? unscaled(top.values, top.indices, norms) : top.values, indices: top.indices };
   }
 }

@@ -26,7 +26,7 @@ import {
   type TrainBatch,
   TrainingCoder,
 } from './training.ts';
-import { inputBiasGradient, maskOf, squaredErrorLoss } from './training-maths.ts';
+import { inputBiasGradient, maskOf, squaredErrorLoss, unscaled } from './training-maths.ts';
 
 const schema = coderConfig.extend({
   k: z.int().positive().default(100),
@@ -67,7 +67,7 @@ export class TopKCoder extends Coder<TopKConfig> {
 
   protected override reconstructSparse({ values, indices }: SparseActivations): tf.Tensor2D {
     return sparseDecode(
-      unscaled(values, indices, this.#norms),
+      this.#norms ? unscaled(values, indices, this.#norms) : values,
       indices,
       this.weight('W_dec'),
       this.weight<tf.Tensor1D>('b_dec'),
@@ -81,11 +81,6 @@ export function densify(values: tf.Tensor2D, indices: tf.Tensor2D, d_sae: number
   const row = tf.mul(tf.ones([rows, k], 'int32'), tf.expandDims(tf.range(0, rows, 1, 'int32'), 1));
   const at = tf.stack([tf.reshape(row, [-1]), tf.reshape(indices, [-1])], 1);
   return tf.scatterND(at, tf.reshape(values, [-1]), [rows, d_sae]) as tf.Tensor2D;
-}
-
-/** Divides values that were measured in decoder norms by those norms again. */
-function unscaled(values: tf.Tensor2D, indices: tf.Tensor2D, norms?: tf.Tensor1D): tf.Tensor2D {
-  return norms ? tf.divNoNan(values, tf.gather(norms, indices)) : values;
 }
 
 const trainingSettings = z.object({
@@ -154,13 +149,13 @@ export class TopKTrainingCoder extends TrainingCoder<TopKSettings> {
       : tf.clone(normalized.rows);
     const norms = rescale_acts_by_decoder_norm ? rowNorms(W_dec) : undefined;
     const { values, indices } = encodeTopK(rows, W_enc, b_enc, k, { scale: norms });
-    const coefficients = unscaled(values, indices, norms);
+    const coefficients = norms ? unscaled(values, indices, norms) : values;
     const output = restoreRows(sparseDecode(coefficients, indices, W_dec, b_dec), normalized);
     const mse = squaredErrorLoss(output, y, normalized.scale);
     const dz = tf.mul(sparseDots(mse.gradient, indices, W_dec), maskOf(values)) as tf.Tensor2D;
 
     const aux: AuxKResult | undefined = auxiliaryLoss(
-      { rows, residual: tf.neg(mse.error), outputScale: normalized.scale, W_enc, b_enc, W_dec, norms, dead },
+      { rows, error: mse.error, outputScale: normalized.scale, W_enc, b_enc, W_dec, norms, dead },
       this.settings,
     );
     const encoder = [{ indices, coefficients: dz, rows }, ...(aux ? [aux.encoder] : [])];

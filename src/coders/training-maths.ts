@@ -24,7 +24,7 @@ export function squaredErrorLoss(
 ): ReconstructionLoss {
   const rows = output.shape[0];
   const error = tf.sub(output, target) as tf.Tensor2D;
-  const total = tf.sum(tf.square(error)) as tf.Scalar;
+  const total = sumOfSquares(error);
   const gradient = tf.mul(error, 2 / rows);
   return {
     loss: tf.div(total, rows),
@@ -34,9 +34,23 @@ export function squaredErrorLoss(
   };
 }
 
+/** Stands for the norm of a decoder row that is zero: its latent's values are then zero, too. */
+const SMALLEST_NORM = 1e-30;
+
+/** Divides values that were measured in decoder norms [d_sae] by those norms again; [rows, k]. */
+export function unscaled(values: tf.Tensor2D, indices: tf.Tensor2D, norms: tf.Tensor1D): tf.Tensor2D {
+  return tf.div(values, tf.maximum(tf.gather(norms, indices), SMALLEST_NORM));
+}
+
 /** [rows, columns] → [columns]. */
 export function columnSums(matrix: tf.Tensor2D): tf.Tensor1D {
   return tf.sum(matrix, 0);
+}
+
+/** Σ of squares as a product of the tensor with itself: one pass, no temporary. */
+export function sumOfSquares(x: tf.Tensor): tf.Scalar {
+  const flat = tf.reshape(x, [1, -1]) as tf.Tensor2D;
+  return tf.reshape(tf.matMul(flat, flat, false, true), []);
 }
 
 /** 1 where positive, 0 elsewhere, float32. */

@@ -79,6 +79,4 @@ export interface CoderAddon {
       ...AdamNumbers,
     ]
   ): void;
-  /** out[i] = ||W[i]||. */
-  rowNorms(W: Float32Array, F: number, d: number, out: Float32Array): void;
 }

@@ -1,7 +1,6 @@
 /** @file Puts the C++ coder kernels (coder_*.cc) under their names on the backend `native`. */
 import { ADAM, type AdamAttrs } from '../kernels/adam.ts';
 import { ENCODE_TOPK } from '../kernels/encode-topk.ts';
-import { ROW_NORMS } from '../kernels/row-norms.ts';
 import { SCATTER_ADAM } from '../kernels/scatter-adam.ts';
 import { SCATTER_BIAS } from '../kernels/scatter-bias.ts';
 import { SCATTER_GRAD } from '../kernels/scatter-grad.ts';
@@ -146,13 +145,6 @@ const adam: Kernel = (native, inputs, attrs) => {
   return [];
 };
 
-const rowNorms: Kernel = (native, inputs) => {
-  const [F, d] = inputs.W!.shape as [number, number];
-  const out = native.makeOutputPooled([F], 'float32');
-  native.addon.rowNorms(native.f32(inputs.W!), F, d, out.array);
-  return [out.info];
-};
-
 const kernels: Record<string, Kernel> = {
   [ENCODE_TOPK]: encodeTopK,
   [SPARSE_DECODE]: sparseDecode,
@@ -162,7 +154,6 @@ const kernels: Record<string, Kernel> = {
   [SCATTER_NORM_SQUARED]: scatterNormSquared,
   [SCATTER_ADAM]: scatterAdam,
   [ADAM]: adam,
-  [ROW_NORMS]: rowNorms,
 };
 
 /** Kernels of the coders by the names their ops ask for. */

@@ -187,15 +187,3 @@ UNFOLD_EXPORT(scatterBias, args) {
   }
   return args.undefined();
 }
-
-// rowNorms(W [F, d], F, d, out [F])
-UNFOLD_EXPORT(rowNorms, args) {
-  using namespace unfold;
-  const int64_t F = args.size(1), d = args.size(2);
-  const float* W = args.f32(0, F * d);
-  float* out = args.f32(3, F);
-  parallel_for(F, ceil_div(65536, d + 1), [&](int64_t begin, int64_t end) {
-    for (int64_t f = begin; f < end; f++) out[f] = static_cast<float>(std::sqrt(coder::sum_squares(W + f * d, d)));
-  });
-  return args.undefined();
-}

@@ -109,13 +109,13 @@ export class EncoderProduct {
     this.#z = new Float32Array(batch * F);
   }
 
-  /** One product with each of the fast libraries. */
-  run(): void {
+  /** One product with each of the fast libraries, or with one. */
+  run(only?: string): void {
     const addon = nativeAddon();
     if (!addon) throw new Error('the native kernels are not built: npm run build:native');
     const { d, F, batch } = this.#sizes;
     const fast = (nativeInfo().libraries ?? []).map(({ name }) => name).filter((name) => name !== 'own');
-    for (const library of fast.length > 0 ? fast : ['own']) {
+    for (const library of only ? [only] : fast.length > 0 ? fast : ['own']) {
       const start = performance.now();
       addon.sgemm(false, true, batch, F, d, this.#x, d, this.#W, d, this.#z, F, false, library);
       const seconds = (performance.now() - start) / 1000;

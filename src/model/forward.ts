@@ -3,7 +3,8 @@
  * fused kernel and is disposed as soon as it is used, so that memory does not grow with depth.
  */
 
-import { gelu } from '../tensor/kernels/gelu.ts';
+import { linearGelu, linearResidual } from '../tensor/kernels/fused-linear.ts';
+import { type GeluForm, gelu } from '../tensor/kernels/gelu.ts';
 import { linear } from '../tensor/kernels/linear.ts';
 import * as tf from '../tensor/tf.ts';
 import { attention } from './attention.ts';
@@ -109,31 +110,43 @@ function runBlock(before: tf.Tensor3D, site: BlockSite): tf.Tensor3D {
   const fire = (name: string, value: tf.Tensor) => hooks.fire(prefix + name, value) as tf.Tensor3D;
   const middle = tf.tidy(() => {
     const x = fire('hook_resid_pre', before);
-    return fire('hook_resid_mid', tf.add(x, fire('hook_attn_out', attention(x, site))));
+    return fire('hook_resid_mid', attention(x, site));
   });
   const after = tf.tidy(() => {
-    return fire('hook_resid_post', tf.add(middle, fire('hook_mlp_out', mlp(middle, site))));
+    return fire('hook_resid_post', mlp(middle, site));
   });
   middle.dispose();
   return after;
 }
 
-/** `hook_resid_mid` to `hook_mlp_out`, before its hook. */
+/** `hook_resid_mid` to `hook_resid_post`, before its hook. */
 function mlp(x: tf.Tensor3D, { weights, hooks, flags, prefix, cfg }: BlockSite): tf.Tensor3D {
   const post = tf.tidy(() => {
-    const pre = tf.tidy(() => {
+    const pre = `${prefix}mlp.hook_pre`;
+    const normalized = tf.tidy(() => {
       const input = flags.use_hook_mlp_in ? (hooks.fire(`${prefix}hook_mlp_in`, x) as tf.Tensor3D) : x;
       const norm = { name: `${prefix}ln2`, weights: weights.ln2, eps: cfg.eps, hooks };
-      return linear(hookedLayerNorm(input, norm), weights.W_in, weights.b_in);
+      return hookedLayerNorm(input, norm);
     });
-    return hooks.fire(
-      `${prefix}mlp.hook_post`,
-      activate(hooks.fire(`${prefix}mlp.hook_pre`, pre), cfg.act_fn),
-    );
+    const { act_fn } = cfg;
+    // Where nobody looks at the pre-activations they are never written.
+    const acts =
+      isGelu(act_fn) && !hooks.wants(pre)
+        ? linearGelu(normalized, weights.W_in, weights.b_in, act_fn)
+        : activate(hooks.fire(pre, linear(normalized, weights.W_in, weights.b_in)), act_fn);
+    return hooks.fire(`${prefix}mlp.hook_post`, acts);
   });
-  const out = linear(post, weights.W_out, weights.b_out) as tf.Tensor3D;
+  const name = `${prefix}hook_mlp_out`;
+  // Where nobody looks at the layer's output it is added to the residual stream while it is warm.
+  const out = hooks.wants(name)
+    ? tf.add(x, hooks.fire(name, linear(post, weights.W_out, weights.b_out)))
+    : linearResidual(x, post, weights.W_out, weights.b_out);
   post.dispose();
-  return out;
+  return out as tf.Tensor3D;
+}
+
+function isGelu(name: ActivationName): name is GeluForm {
+  return name === 'gelu_new' || name === 'gelu';
 }
 
 function activate(x: tf.Tensor, name: ActivationName): tf.Tensor {

@@ -45,6 +45,14 @@ export interface BlasAddon {
   ): void;
   /** c = activation(c + bias), in place. */
   addBias(c: Float32Array, bias: Float32Array | null, rows: number, n: number, activation: number): void;
+  /** c = residual + (c + bias), in place. */
+  addResidual(
+    c: Float32Array,
+    bias: Float32Array | null,
+    residual: Float32Array,
+    rows: number,
+    n: number,
+  ): void;
 }
 
 /** elementwise.cc, convert.cc: op numbers are in backends/native-elementwise.ts. */
@@ -145,16 +153,6 @@ export interface ModelAddon {
     heads: number,
     dHead: number,
     dValue: number,
-    scale: number,
-  ): void;
-  /** qkv is [batch, pos, 3, heads, dHead]. */
-  packedAttention(
-    qkv: Float32Array,
-    z: Float32Array,
-    batch: number,
-    pos: number,
-    heads: number,
-    dHead: number,
     scale: number,
   ): void;
 }

@@ -1,10 +1,9 @@
 /** @file Cases of the conformance suite: layer norm, GELU, causal attention, linear. */
 import { causalAttention } from '../../src/tensor/kernels/causal-attention.ts';
+import { linearGelu, linearResidual } from '../../src/tensor/kernels/fused-linear.ts';
 import { type GeluForm, gelu } from '../../src/tensor/kernels/gelu.ts';
 import { layerNorm } from '../../src/tensor/kernels/layer-norm.ts';
 import { linear } from '../../src/tensor/kernels/linear.ts';
-import { linearGelu } from '../../src/tensor/kernels/linear-gelu.ts';
-import { packedCausalAttention } from '../../src/tensor/kernels/packed-attention.ts';
 import type * as tf from '../../src/tensor/tf.ts';
 import type { CaseTensor, KernelCase } from './kernels.ts';
 import { noisy } from './numbers.ts';
@@ -139,15 +138,15 @@ const fusedCases: KernelCase[] = [
     }),
   ),
   {
-    name: 'packedCausalAttention',
-    inputs: { qkv: random([2, 3, 12], 34, 2) },
-    run: ({ qkv }: In) => packedCausalAttention(qkv as tf.Tensor3D, { heads: 2, scale: 0.7 }),
-    gradients: ['qkv'],
-  },
-  {
-    name: 'packedCausalAttention over several tiles',
-    inputs: { qkv: random([2, 70, 48], 35, 2) },
-    run: ({ qkv }: In) => packedCausalAttention(qkv as tf.Tensor3D, { heads: 2, scale: 0.3 }),
+    name: 'linear added to a residual stream',
+    inputs: {
+      x: random([2, 3, 4], 36),
+      W: random([4, 5], 37),
+      b: random([5], 38),
+      residual: random([2, 3, 5], 39),
+    },
+    run: ({ x, W, b, residual }: In) => linearResidual(residual!, x!, W as tf.Tensor2D, b as tf.Tensor1D),
+    gradients: ['x', 'W', 'b', 'residual'],
   },
 ];
 

@@ -1,10 +1,9 @@
 /** @file The model's kernels (src/tensor/kernels) on backend `native`: layer norm, GELU, causal attention. */
 import { CAUSAL_ATTENTION } from '../kernels/causal-attention.ts';
+import { LINEAR_GELU, LINEAR_RESIDUAL } from '../kernels/fused-linear.ts';
 import { GELU, type GeluForm } from '../kernels/gelu.ts';
 import { LAYER_NORM, NORMALISE } from '../kernels/layer-norm.ts';
-import { LINEAR_GELU } from '../kernels/linear-gelu.ts';
-import { PACKED_ATTENTION } from '../kernels/packed-attention.ts';
-import { type FastKernel, type KernelTable, sizeOf, type tf } from './native-kernel.ts';
+import { type FastKernel, type KernelCall, type KernelTable, sizeOf, type tf } from './native-kernel.ts';
 
 /** Numbers as in elementwise.cc; addBias has numbers of its own (matmul.cc). */
 const GELU_NUMBERS: Record<GeluForm, number> = { gelu_new: 13, gelu: 14 };
@@ -23,6 +22,33 @@ const gelu: FastKernel<{ form: GeluForm }> = ({ inputs, attrs, backend }) => {
   const x = inputs.x!;
   const { info, array } = backend.makeOutputPooled(x.shape, 'float32');
   backend.addon.unary(GELU_NUMBERS[attrs.form], backend.f32(x), array, array.length);
+  return info;
+};
+
+/** Numbers as in matmul.cc's addBias. */
+const FUSED_GELU: Record<GeluForm, number> = { gelu_new: 2, gelu: 3 };
+
+/** x · W into a new tensor; the rest happens in place. */
+function product({ inputs, backend }: Pick<KernelCall<object>, 'inputs' | 'backend'>) {
+  const { x, W } = inputs as Record<'x' | 'W', tf.TensorInfo>;
+  const [k, n] = W.shape as [number, number];
+  const rows = sizeOf(x.shape.slice(0, -1));
+  const out = backend.makeOutputPooled([...x.shape.slice(0, -1), n], 'float32');
+  backend.addon.matMul(false, false, 1, rows, n, k, backend.f32(x), 1, backend.f32(W), 1, out.array);
+  return { ...out, rows, n };
+}
+
+const linearGelu: FastKernel<{ form: GeluForm }> = (call) => {
+  const { info, array, rows, n } = product(call);
+  const { addon } = call.backend;
+  addon.addBias(array, call.backend.f32(call.inputs.b!), rows, n, FUSED_GELU[call.attrs.form]);
+  return info;
+};
+
+const linearResidual: FastKernel<object> = (call) => {
+  const { info, array, rows, n } = product(call);
+  const { backend, inputs } = call;
+  backend.addon.addResidual(array, backend.f32(inputs.b!), backend.f32(inputs.residual!), rows, n);
   return info;
 };
 
@@ -47,33 +73,12 @@ const causalAttention: FastKernel<{ scale: number }> = ({ inputs, attrs, backend
   return info;
 };
 
-const packedAttention: FastKernel<{ heads: number; scale: number }> = ({ inputs, attrs, backend }) => {
-  const qkv = inputs.qkv!;
-  const { heads, scale } = attrs;
-  const [batch, pos, width] = qkv.shape as [number, number, number];
-  const dHead = width / (3 * heads);
-  const { info, array } = backend.makeOutputPooled([batch, pos, heads, dHead], 'float32');
-  backend.addon.packedAttention(backend.f32(qkv), array, batch, pos, heads, dHead, scale);
-  return info;
-};
-
-const linearGelu: FastKernel<{ form: GeluForm }> = ({ inputs, attrs, backend }) => {
-  const { x, W, b } = inputs as Record<'x' | 'W' | 'b', tf.TensorInfo>;
-  const [d_in, d_out] = W.shape as [number, number];
-  const { info, array } = backend.makeOutputPooled([...x.shape.slice(0, -1), d_out], 'float32');
-  const rows = sizeOf(x.shape.slice(0, -1));
-  const { addon } = backend;
-  addon.matMul(false, false, 1, rows, d_out, d_in, backend.f32(x), 1, backend.f32(W), 1, array);
-  addon.addBias(array, backend.f32(b), rows, d_out, attrs.form === 'gelu_new' ? 2 : 3);
-  return info;
-};
-
 /** Kernels of the model by the names their ops ask for. */
 export const modelKernels: KernelTable = {
   [LAYER_NORM]: layerNorm,
   [NORMALISE]: layerNorm,
   [GELU]: gelu,
-  [CAUSAL_ATTENTION]: causalAttention,
-  [PACKED_ATTENTION]: packedAttention,
   [LINEAR_GELU]: linearGelu,
+  [LINEAR_RESIDUAL]: linearResidual,
+  [CAUSAL_ATTENTION]: causalAttention,
 };

@@ -67,7 +67,7 @@ export function causalAttentionComposite({ q, k, v }: NamedTensors, { scale }: A
 }
 
 /** Gradients by q, k and v for dL/dz: the pattern is computed again rather than kept. */
-export function attentionGradients(
+function attentionGradients(
   { q, k, v }: Record<'q' | 'k' | 'v', tf.Tensor>,
   dz: tf.Tensor,
   scale: number,

@@ -102,13 +102,3 @@ UNFOLD_EXPORT(causalAttention, args) {
             args.f32(3, batch * queries * v_row));
   return args.undefined();
 }
-
-// packedAttention(qkv, z, batch, pos, heads, dHead, scale): q, k and v of a position side by side, [batch, pos, 3, heads, dHead]
-UNFOLD_EXPORT(packedAttention, args) {
-  const int64_t batch = args.size(2), pos = args.size(3), heads = args.size(4), d_head = args.size(5);
-  const int64_t width = heads * d_head, row = 3 * width;
-  const float* qkv = args.f32(0, batch * pos * row);
-  all_heads({batch, pos, pos, heads, d_head, d_head, static_cast<float>(args.number(6)), row, row, row}, qkv, qkv + width,
-            qkv + 2 * width, args.f32(1, batch * pos * width));
-  return args.undefined();
-}

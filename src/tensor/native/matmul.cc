@@ -75,3 +75,23 @@ UNFOLD_EXPORT(addBias, args) {
   }
   return args.undefined();
 }
+
+// addResidual(C, bias | null, residual, rows, n): C = residual + (C + bias), in place
+UNFOLD_EXPORT(addResidual, args) {
+  const int64_t rows = args.size(3), n = args.size(4);
+  float* c = args.f32(0, rows * n);
+  const float* bias = args.f32_or_null(1, n);
+  const float* residual = args.f32(2, rows * n);
+  parallel_for(rows, ceil_div(16384, std::max<int64_t>(1, n)), [=](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; r++) {
+      float* row = c + r * n;
+      const float* from = residual + r * n;
+      if (bias) {
+        for (int64_t j = 0; j < n; j++) row[j] = from[j] + (row[j] + bias[j]);
+      } else {
+        for (int64_t j = 0; j < n; j++) row[j] = from[j] + row[j];
+      }
+    }
+  });
+  return args.undefined();
+}

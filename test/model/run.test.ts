@@ -256,7 +256,7 @@ describe('losses', () => {
     ] as const) {
       const options = { attentionMask: [[...attention]] };
       const padded = values(() => model.loss([[...row]], { ...options, perToken: true }));
-      alone.forEach((loss, i) => expect(padded[at + i]).toBeCloseTo(loss, 5));
+      for (const [i, loss] of alone.entries()) expect(padded[at + i]).toBeCloseTo(loss, 5);
       const mean = values(() => model.loss([[...row]], options))[0]!;
       expect(mean).toBeCloseTo((alone[0]! + alone[1]!) / 2, 5);
     }

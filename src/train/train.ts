@@ -82,7 +82,7 @@ export async function train(options: TrainOptions, context: StageContext): Promi
   const source = closedOnce(opened);
   try {
     const hook = chooseHook(source, options.settings?.hook_name);
-    const settings = resolveSettings({ ...options.settings }, hook.width);
+    const settings = resolveSettings({ ...options.settings, hook_name: hook.name }, hook.width);
     const origin = options.origin ?? originOf(opened);
     const config = runConfig(settings, hook, source, origin);
     const lock = await lockDirectory(options.out);

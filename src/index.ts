@@ -1,0 +1,109 @@
+/**
+ * @file The library: everything the commands do, typed. A program chooses a backend once (`await useBackend()`), then
+ * calls the same functions in the order of the flow: tokenise, harvest, train, evaluate, summarise. Tensors are tfjs
+ * tensors; `tf` is exported so that a program uses the copy of tfjs that Unfold registered its kernels in.
+ *
+ * @example
+ * ```ts
+ * import { loadGPT2, loadTokenizer, useBackend } from 'unfold-sae';
+ *
+ * await useBackend();
+ * const model = await loadGPT2('checkpoints/novels-4l');
+ * const tokenizer = await loadTokenizer('checkpoints/novels-4l');
+ * const ids = [...(await tokenizer.encode('It was a dark night'))];
+ * const { cache } = model.runWithCache([[tokenizer.bosId!, ...ids]], { namesFilter: 'blocks.2.hook_resid_pre' });
+ * console.log(cache.get('blocks.2.hook_resid_pre').shape);
+ * ```
+ */
+
+// Coders and their training
+export {
+  type Architecture,
+  architectures,
+  Coder,
+  type CoderConfig,
+  foldActivationScale,
+  foldDecoderNorms,
+  loadCoder,
+  type SparseActivations,
+  saveCoder,
+} from './coders/coder.ts';
+export { encodeFile } from './coders/encode-file.ts';
+export { type Parameters, type StepResult, type StepSettings, TrainingCoder } from './coders/training.ts';
+// What stages are given, and how they fail
+export { type ProgressBar, type StageContext, silent } from './context.ts';
+// The machine
+export { type Diagnosis, diagnose, type Finding } from './doctor/doctor.ts';
+export { type Lesson, UnfoldError } from './errors.ts';
+// Evaluation and what to make of it
+export { type MetricDefinition, metricDefinitions } from './evaluate/definitions.ts';
+export { type EvaluateOptions, type Evaluation, evaluate } from './evaluate/evaluate.ts';
+export { type CoderEvaluation, type EvaluateCoderOptions, evaluateCoder } from './evaluate/evaluate-coder.ts';
+export { ReconstructionAccumulator } from './evaluate/reconstruction.ts';
+export { SparsityAccumulator } from './evaluate/sparsity.ts';
+// Activation rows
+export { type HarvestOptions, type HarvestResult, harvest } from './harvest/harvest.ts';
+export { liveSource } from './harvest/live.ts';
+export { type HarvestSettings, harvestSchema } from './harvest/settings.ts';
+// The model
+export { ActivationCache } from './model/activation-cache.ts';
+export { type GenerateOptions, generate } from './model/generate.ts';
+export { GPT2, gpt2SmallConfig, loadGPT2, randomGPT2 } from './model/gpt2.ts';
+export {
+  actName,
+  type HookFlags,
+  hookLayer,
+  hookNames,
+  hookShape,
+  hookWidth,
+  stopLayerFor,
+} from './model/hook-names.ts';
+export type { HookFn, HookPoint, NameFilter } from './model/hooks.ts';
+export { resolveModel } from './model/hub.ts';
+export type { CacheOptions, ForwardOptions, RunOptions } from './model/model.ts';
+export { type ProcessOptions, processWeights, standardProcessing } from './model/process-weights.ts';
+export {
+  openSafetensors,
+  openTensorDirectory,
+  readSafetensors,
+  type TensorData,
+} from './model/safetensors.ts';
+export { writeSafetensors } from './model/safetensors-write.ts';
+export { assertFits, type EncodeOptions, loadTokenizer, type Tokenizer } from './model/tokenizer.ts';
+// Whole flows
+export {
+  type PipelineOptions,
+  type PipelineResult,
+  planPipeline,
+  readPipeline,
+  runPipeline,
+} from './pipeline/pipeline.ts';
+export type { Pipeline } from './pipeline/schema.ts';
+export type { Stage, StageManifest } from './pipeline/stage.ts';
+export { Random, type RandomState } from './random.ts';
+export type { ActivationBlock, BlockSource, HookWidth } from './shards/block-source.ts';
+export { meanNorms } from './shards/norms.ts';
+export { openShards, type ShardSource } from './shards/reader.ts';
+export { type RowBatch, type RowStream, type ShuffleOptions, shuffledRows } from './shards/shuffle.ts';
+export { type Summary, type SummaryOptions, summarise } from './summary/summary.ts';
+// Tensors and where they live
+export {
+  type BackendChoice,
+  type BackendName,
+  closeBackend,
+  currentBackend,
+  useBackend,
+} from './tensor/backend.ts';
+export { installTensorFlow } from './tensor/install/tensorflow.ts';
+export { installWebGpu } from './tensor/install/webgpu.ts';
+export * as kernels from './tensor/kernels/index.ts';
+export { measureSgemm, type SgemmShape, type SgemmSpeed } from './tensor/sgemm.ts';
+export * as tf from './tensor/tf.ts';
+// Text
+export { type Corpus, type CorpusOptions, corpusOf, openCorpus } from './text/contexts.ts';
+export { findDataset, namedDatasets } from './text/dataset.ts';
+export { packer } from './text/pack.ts';
+export { type CorpusSpec, corpusSpecSchema } from './text/spec.ts';
+export { tokeniseFile, tokeniseStream, tokeniseText } from './text/tokenise.ts';
+export { type TrainSettings, trainSettings } from './train/settings.ts';
+export { createTrainingCoder, type TrainOptions, type TrainResult, train } from './train/train.ts';

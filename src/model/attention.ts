@@ -5,6 +5,7 @@
  */
 
 import { causalAttention } from '../tensor/kernels/causal-attention.ts';
+import { linearResidual } from '../tensor/kernels/fused-linear.ts';
 import { linear } from '../tensor/kernels/linear.ts';
 import * as tf from '../tensor/tf.ts';
 import { attentionScale } from './config.ts';
@@ -13,7 +14,7 @@ import { hookedLayerNorm } from './norm.ts';
 
 type Q = 'q' | 'k' | 'v';
 
-/** `x` [batch, pos, d_model] (the residual stream before the layer) to `hook_attn_out`, before its hook. */
+/** `x` [batch, pos, d_model] (the residual stream before the layer) to `hook_resid_mid`, before its hook. */
 export function attention(x: tf.Tensor3D, site: BlockSite): tf.Tensor3D {
   const { hooks, prefix, weights, cfg } = site;
   const [batch, pos] = x.shape;
@@ -21,8 +22,16 @@ export function attention(x: tf.Tensor3D, site: BlockSite): tf.Tensor3D {
     `${prefix}attn.hook_z`,
     tf.tidy(() => mix(queriesKeysValues(x, site), site)),
   );
-  if (hooks.wants(`${prefix}attn.hook_result`)) return perHeadResult(z as tf.Tensor4D, site);
-  return linear(tf.reshape(z, [batch, pos, cfg.d_model]), weights.W_O, weights.b_O) as tf.Tensor3D;
+  const name = `${prefix}hook_attn_out`;
+  const mixed = () => tf.reshape(z, [batch, pos, cfg.d_model]);
+  // Where nobody looks at the layer's output it is added to the residual stream while it is warm.
+  if (!hooks.wants(name, `${prefix}attn.hook_result`)) {
+    return linearResidual(x, mixed(), weights.W_O, weights.b_O) as tf.Tensor3D;
+  }
+  const out = hooks.wants(`${prefix}attn.hook_result`)
+    ? perHeadResult(z as tf.Tensor4D, site)
+    : linear(mixed(), weights.W_O, weights.b_O);
+  return tf.add(x, hooks.fire(name, out));
 }
 
 type Heads = Record<Q, tf.Tensor4D>;

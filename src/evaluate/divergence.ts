@@ -42,21 +42,24 @@ function logSumExpOf(p: Omit<Predictions, 'logSumExp'>): Float64Array {
   return result;
 }
 
-/** -log p(target) at one row, nats. */
+/** -log p(target) at one row, nats; rows repeat where `p` holds fewer. */
 export function crossEntropyAt(p: Predictions, row: number, target: number): number {
-  return p.logSumExp[row]! - p.logits[row * p.d_vocab + target]!;
+  const own = row % p.rows;
+  return p.logSumExp[own]! - p.logits[own * p.d_vocab + target]!;
 }
 
-/** KL(original || changed) at one row, nats. */
+/** KL(original || changed) at one row, nats; `changed` may hold fewer rows, which then repeat. */
 export function divergenceAt(original: Predictions, changed: Predictions, row: number): number {
   const start = row * original.d_vocab;
+  const other = row % changed.rows;
+  const shift = other * original.d_vocab - start;
   let sum = 0;
   let mass = 0;
   for (let at = start; at < start + original.d_vocab; at++) {
     const p = original.probabilities[at]!;
     mass += p;
-    sum += p * (original.logits[at]! - changed.logits[at]!);
+    sum += p * (original.logits[at]! - changed.logits[at + shift]!);
   }
   // Dividing by the mass (1 up to float32 rounding) keeps identical predictions at exactly 0.
-  return sum / mass - original.logSumExp[row]! + changed.logSumExp[row]!;
+  return sum / mass - original.logSumExp[row]! + changed.logSumExp[other]!;
 }

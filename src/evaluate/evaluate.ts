@@ -22,6 +22,7 @@ import {
   nextTokenLosses,
   runClean,
   runSpliced,
+  runZeroed,
 } from './spliced-loss.ts';
 import { type TokenBatch, type TokenRows, tokenBatches } from './token-rows.ts';
 import { type WeightStatistics, weightStatistics } from './weights.ts';
@@ -142,7 +143,7 @@ class EvaluationRun {
     const spliced = replaceRows(original, width, mask, pass.xhat);
     this.#uncounted.set(start, pickRows(original, width, inverted(mask)));
     const sae = runSpliced(model, tokens, this.#hookOut, spliced);
-    const ablated = runSpliced(model, tokens, this.#hookOut, new Float32Array(original.length));
+    const ablated = runZeroed(model, tokens, this.#hookOut, width);
     this.#keep(tokens, mask, compare(clean, sae, ablated));
     return { rows, x: pickRows(original, width, mask), xhat: pass.xhat };
   }

@@ -58,6 +58,21 @@ export function runSpliced(
   return result;
 }
 
+/**
+ * Predictions with zeros at every position. A residual stream of zeros has forgotten the tokens, so there one context
+ * stands for all (its rows repeat); elsewhere every context is run.
+ * @param width of a row at `hook`
+ */
+export function runZeroed(
+  model: EvaluatedModel,
+  tokens: number[][],
+  hook: string,
+  width: number,
+): Predictions {
+  const some = /^blocks\.\d+\.hook_resid_(pre|mid|post)$/.test(hook) ? tokens.slice(0, 1) : tokens;
+  return runSpliced(model, some, hook, new Float32Array(some.length * some[0]!.length * width));
+}
+
 /** Loss of predicting the token after each position, [batch · pos], NaN at the end of a context. */
 export function nextTokenLosses(p: Predictions, tokens: number[][]): Float64Array {
   const length = tokens[0]!.length;

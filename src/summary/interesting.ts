@@ -1,15 +1,13 @@
 /**
- * @file Which latents a newcomer should see first. No number measures meaning; this one looks for latents that are
- * specific on both sides. Among latents that fire on 1 in 10,000 to 1 in 50 tokens and in at least eight contexts, they
- * are ranked three ways, and the sum of the ranks decides:
- *   1. strength: how much the latent adds to a row in its best contexts (activation × norm of its decoder row);
- *   2. contrast: its best activations over its mean activation (a latent that is either off or loud);
- *   3. focus: kurtosis of its direct effect on the logits (a few tokens stand out), where there is one.
- * Then, from the top: a latent whose decoder row is close to a chosen one's (cosine above 0.5), or whose best examples
- * fall on the same token as another's, is passed over, and so that not every choice is a single-word detector at most a
- * third may be latents whose examples all fall on one token.
+ * @file Which latents a newcomer should see first. No number measures meaning; this one looks for latents that are clear
+ * and say more than one word. Among latents that fire on 1 in 10,000 to 1 in 50 tokens, in at least eight contexts, and
+ * on at least three different words in their strongest ones, the score is the product of
+ *   1. strength: activation in the three best contexts × norm of the decoder row (what the latent adds to a row);
+ *   2. contrast: those activations over the latent's mean activation (it is either off or loud);
+ *   3. kinship: how alike the model's embeddings of those words are (kinship.ts).
+ * From the top, a latent is passed over if its decoder row is close to a chosen one's (cosine above 0.5) or it fires on a
+ * word that a chosen one fires on. Latents of a single word exist in plenty and are left out by the criterion, not judged.
  */
-import type { LogitEffect } from './logit-effects.ts';
 import type { Example } from './top-examples.ts';
 
 /** What the choice looks at. */
@@ -19,23 +17,25 @@ export interface Candidate {
   mean_activation: number;
   /** Strongest contexts, without repeated texts. */
   examples: Example[];
-  /** Token at each example. */
-  tokens: number[];
+  /** Word at each example: its text without white space, in lower case. */
+  words: string[];
+  /** Of the words' tokens, 0 to 1. */
+  kinship: number;
   decoderNorm: number;
-  effect?: LogitEffect;
 }
 
 /** Densities of latents that are neither accidents nor always on. */
 export const DENSITY_RANGE = [1e-4, 0.02] as const;
-/** Contexts in which a candidate has fired. */
+/** Contexts in which a candidate has fired, and words among its strongest ones. */
 export const LEAST_CONTEXTS = 8;
+export const LEAST_WORDS = 3;
 const SAME_DIRECTION = 0.5;
 
 /** Sentence for reports: how the latents were chosen. */
 export const CHOICE =
-  'chosen among latents that fire on 1 in 10,000 to 1 in 50 tokens by the sum of three ranks: strength in their best ' +
-  'contexts, contrast between best and mean activation, focus (kurtosis) of their direct effect on the logits; near ' +
-  'duplicates (decoder cosine above 0.5, same token) are passed over and at most a third are single-token latents';
+  'chosen among latents that fire on 1 in 10,000 to 1 in 50 tokens and on three words or more, by strength in their best ' +
+  'contexts × contrast to their mean activation × kinship of the words (cosine of their embeddings); near duplicates are ' +
+  'passed over; one example per word comes first';
 
 /**
  * The `count` most interesting candidates, best first.
@@ -46,43 +46,30 @@ export function chooseInteresting(
   count: number,
   cosine: (a: number, b: number) => number,
 ): Candidate[] {
-  const ranked = rankBySum(candidates, [
-    (c) => best(c) * c.decoderNorm,
-    (c) => best(c) / c.mean_activation,
-    (c) => c.effect?.kurtosis ?? 0,
-  ]);
+  const ranked = candidates
+    .map((candidate) => ({ candidate, score: scoreOf(candidate) }))
+    .sort((a, b) => b.score - a.score || a.candidate.latent - b.candidate.latent);
   const chosen: Candidate[] = [];
-  const singles = Math.max(1, Math.floor(count / 3));
-  for (const candidate of ranked) {
+  for (const { candidate } of ranked) {
     if (chosen.length === count) break;
-    if (isSingle(candidate) && chosen.filter(isSingle).length >= singles) continue;
-    if (chosen.some((other) => isLike(candidate, other, cosine))) continue;
-    chosen.push(candidate);
+    if (new Set(candidate.words).size < LEAST_WORDS) continue;
+    if (!chosen.some((other) => isLike(candidate, other, cosine))) chosen.push(candidate);
   }
   return chosen;
 }
 
-/** Mean of the three best activations. */
-function best({ examples }: Candidate): number {
-  const top = examples.slice(0, 3);
-  return top.reduce((sum, { activation }) => sum + activation / top.length, 0);
+/** Examples in the order in which they are shown: the strongest of each word, then the others. */
+export function oneOfEachWord({ examples, words }: Candidate): Example[] {
+  const first = examples.filter((_, i) => words.indexOf(words[i]!) === i);
+  return [...first, ...examples.filter((example) => !first.includes(example))];
 }
 
-function isSingle({ tokens }: Candidate): boolean {
-  return new Set(tokens).size === 1;
+function scoreOf({ examples, mean_activation, decoderNorm, kinship }: Candidate): number {
+  const top = examples.slice(0, 3);
+  const best = top.reduce((sum, { activation }) => sum + activation / top.length, 0);
+  return best * decoderNorm * (best / mean_activation) * Math.max(0, kinship);
 }
 
 function isLike(a: Candidate, b: Candidate, cosine: (a: number, b: number) => number): boolean {
-  return a.tokens[0] === b.tokens[0] || cosine(a.latent, b.latent) > SAME_DIRECTION;
-}
-
-function rankBySum(candidates: readonly Candidate[], values: ((c: Candidate) => number)[]): Candidate[] {
-  const total = new Map<Candidate, number>(candidates.map((candidate) => [candidate, 0]));
-  for (const value of values) {
-    const order = [...candidates].sort((a, b) => value(b) - value(a) || a.latent - b.latent);
-    order.forEach((candidate, rank) => {
-      total.set(candidate, total.get(candidate)! + rank);
-    });
-  }
-  return [...candidates].sort((a, b) => total.get(a)! - total.get(b)! || a.latent - b.latent);
+  return a.words.some((word) => b.words.includes(word)) || cosine(a.latent, b.latent) > SAME_DIRECTION;
 }

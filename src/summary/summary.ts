@@ -66,6 +66,7 @@ export async function summarise(options: SummaryOptions, context: StageContext =
     coder,
     tokens,
     tokenizer: options.tokenizer,
+    W_E: model.weights.W_E,
     unembedding: writesToResidualStream(coder)
       ? { W_U: model.weights.W_U, w: model.weights.ln_final?.w }
       : undefined,

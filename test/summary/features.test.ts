@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { loadTokenizer, type Tokenizer } from '../../src/model/tokenizer.ts';
+import { kinshipIn } from '../../src/summary/kinship.ts';
 import { logitEffects } from '../../src/summary/logit-effects.ts';
 import { distinctExamples, passageOf } from '../../src/summary/passage.ts';
 import { useBackend } from '../../src/tensor/backend.ts';
@@ -55,5 +56,18 @@ describe('direct effects on the logits', () => {
     expect(second!.promoted[0]).toEqual({ token: 1, effect: 4 });
     // Of values -2, 4, -2: fourth moment 96 over squared variance 64.
     expect(second!.kurtosis).toBeCloseTo(1.5, 6);
+  });
+});
+
+describe('kinship', () => {
+  it('is the mean cosine of centred embeddings', () => {
+    // Centred at (0, 0): tokens 0 and 1 are at a right angle, 0 and 2 opposite.
+    const W_E = tf.tensor2d([1, 0, 0, 1, -1, 0, 0, -1], [4, 2]);
+    const kinship = kinshipIn(W_E);
+    expect(kinship([0, 1])).toBeCloseTo(0, 12);
+    expect(kinship([0, 2])).toBeCloseTo(-1, 12);
+    expect(kinship([0, 1, 2])).toBeCloseTo(-1 / 3, 12);
+    expect(kinship([3])).toBe(0);
+    W_E.dispose();
   });
 });

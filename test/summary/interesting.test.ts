@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { type Candidate, chooseInteresting } from '../../src/summary/interesting.ts';
+import { type Candidate, chooseInteresting, oneOfEachWord } from '../../src/summary/interesting.ts';
 
 function candidate(latent: number, changes: Partial<Candidate> = {}): Candidate {
   return {
@@ -7,9 +7,9 @@ function candidate(latent: number, changes: Partial<Candidate> = {}): Candidate 
     density: 0.001,
     mean_activation: 1,
     examples: [4, 4, 4].map((activation, context) => ({ activation, context, position: 3 })),
-    tokens: [latent * 10, latent * 10 + 1, latent * 10 + 2],
+    words: [`a${latent}`, `b${latent}`, `c${latent}`],
+    kinship: 0.3,
     decoderNorm: 1,
-    effect: { latent, promoted: [], kurtosis: 5 },
     ...changes,
   };
 }
@@ -17,26 +17,30 @@ function candidate(latent: number, changes: Partial<Candidate> = {}): Candidate 
 const unlike = () => 0;
 
 describe('the choice of interesting latents', () => {
-  it('prefers strength, contrast and focus', () => {
-    const loud = candidate(1, { decoderNorm: 3 });
-    const steady = candidate(2, { mean_activation: 3.9 });
-    const vague = candidate(3, { effect: { latent: 3, promoted: [], kurtosis: 3 } });
-    expect(chooseInteresting([vague, steady, loud], 1, unlike)).toEqual([loud]);
+  it('prefers strength, contrast and related words', () => {
+    const plain = candidate(1);
+    for (const change of [{ decoderNorm: 2 }, { mean_activation: 0.5 }, { kinship: 0.6 }]) {
+      const better = candidate(2, change);
+      expect(chooseInteresting([plain, better], 1, unlike)).toEqual([better]);
+    }
   });
 
-  it('passes over near duplicates and latents of the same token', () => {
+  it('passes over near duplicates and latents of the same word', () => {
     const [a, b, c] = [candidate(1, { decoderNorm: 3 }), candidate(2, { decoderNorm: 2 }), candidate(3)];
     expect(chooseInteresting([a, b, c], 3, (x, y) => (x + y === 3 ? 0.9 : 0))).toEqual([a, c]);
-    const same = candidate(4, { tokens: a.tokens });
-    expect(chooseInteresting([a, same], 3, unlike)).toEqual([a]);
+    const shared = candidate(4, { words: ['a1', 'x', 'y'] });
+    expect(chooseInteresting([a, shared], 3, unlike)).toEqual([a]);
   });
 
-  it('takes single-token latents for a third of the places at most', () => {
-    const singles = [1, 2, 3, 4].map((latent) =>
-      candidate(latent, { tokens: [latent, latent, latent], decoderNorm: 5 }),
-    );
-    const others = [5, 6].map((latent) => candidate(latent));
-    const chosen = chooseInteresting([...singles, ...others], 3, unlike).map(({ latent }) => latent);
-    expect(chosen).toEqual([1, 5, 6]);
+  it('leaves out latents of one or two words', () => {
+    const single = candidate(1, { words: ['he', 'he', 'she'], decoderNorm: 9 });
+    expect(chooseInteresting([single, candidate(2)], 3, unlike).map(({ latent }) => latent)).toEqual([2]);
+  });
+
+  it('shows the strongest example of each word first', () => {
+    const words = ['boy', 'boy', 'girl', 'boy', 'child'];
+    const examples = words.map((_, context) => ({ activation: 9 - context, context, position: 0 }));
+    const shown = oneOfEachWord(candidate(1, { words, examples }));
+    expect(shown.map(({ context }) => context)).toEqual([0, 2, 4, 1, 3]);
   });
 });

@@ -29,7 +29,7 @@ export const SUMMARY = 'summary.json';
 
 export const summaryStage: Stage<Settings> = {
   name: 'summary',
-  version: 1,
+  version: 2,
   needs: ['train', 'evaluate'],
   settings,
   outputs: [SUMMARY, 'summary.md'],

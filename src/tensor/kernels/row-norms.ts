@@ -1,27 +1,14 @@
 /**
  * @file Euclidean norms of the rows of a matrix: decoder norms, by which activations are ranked and penalties weighted,
- * every step. The composite goes through the rows in pieces, so that no second matrix of their size exists.
+ * every step. One pass over the matrix and no temporary of its size: the sparse dot product of each row with itself.
  */
 import * as tf from '../tf.ts';
-import { chunks, type NamedTensors, runOp } from './composite.ts';
+import { sparseDots } from './sparse-dots.ts';
 
-/** Name under which backends register this kernel. */
-export const ROW_NORMS = 'UnfoldRowNorms';
-
-/** Elements the composite squares at a time. */
-const PIECE = 2 ** 22;
-
-/** ||W[i]|| for every row of W [F, d]: [F]. Not differentiable. */
+/** ||W[i]|| for every row of W [F, d]: [F]. */
 export function rowNorms(W: tf.Tensor2D): tf.Tensor1D {
-  return runOp(ROW_NORMS, { W }, {}, rowNormsComposite)[0] as tf.Tensor1D;
-}
-
-/** The judge. */
-export function rowNormsComposite(inputs: NamedTensors): tf.Tensor[] {
-  const W = inputs.W as tf.Tensor2D;
-  const [F, d] = W.shape;
-  const parts = chunks(F, Math.max(1, Math.floor(PIECE / d))).map(({ start, count }) =>
-    tf.tidy(() => tf.sqrt(tf.sum(tf.square(tf.slice2d(W, [start, 0], [count, d])), 1))),
-  );
-  return [tf.concat1d(parts as tf.Tensor1D[])];
+  return tf.tidy(() => {
+    const self = tf.expandDims(tf.range(0, W.shape[0], 1, 'int32'), 1) as tf.Tensor2D;
+    return tf.sqrt(tf.reshape(sparseDots(W, self, W), [-1]));
+  });
 }

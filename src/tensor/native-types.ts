@@ -96,7 +96,6 @@ export interface ShapeAddon {
   /** Index of the greatest (sign 1) or least (-1) of each row. */
   argExtreme(x: Float32Array, out: Int32Array, rows: number, n: number, sign: number): void;
   softmax(x: Float32Array, out: Float32Array, rows: number, n: number): void;
-  logSumExp(x: Float32Array, out: Float32Array, rows: number, n: number): void;
   copyStrided(x: Movable, out: Movable, dims: Int32Array, strides: Int32Array): void;
   copyBlocks(
     x: Movable,

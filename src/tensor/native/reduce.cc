@@ -126,21 +126,6 @@ void softmax_row(const float* x, float* out, int64_t n) {
   for (int64_t i = 0; i < n; i++) out[i] *= scale;
 }
 
-// log of the sum of e^x, without writing the row.
-float log_sum_exp(const float* x, int64_t n) {
-  const float infinity = std::numeric_limits<float>::infinity();
-  const float most = lanes(x, n, -infinity, Greatest{});
-  if (!(std::fabs(most) < infinity)) return most;
-  double total = 0;
-  float powers[kRun];
-  for (int64_t i = 0; i < n; i += kRun) {
-    const int64_t count = std::min(kRun, n - i);
-    for (int64_t j = 0; j < count; j++) powers[j] = exp_(x[i + j] - most);
-    total += lanes(powers, count, 0.0f, Plus{});
-  }
-  return most + static_cast<float>(std::log(total));
-}
-
 }  // namespace
 }  // namespace unfold
 
@@ -179,17 +164,6 @@ UNFOLD_EXPORT(softmax, args) {
   float* out = args.f32(1, rows * n);
   parallel_for(rows, ceil_div(kGrain / 4, std::max<int64_t>(1, n)), [=](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; r++) softmax_row(x + r * n, out + r * n, n);
-  });
-  return args.undefined();
-}
-
-// logSumExp(x, out, rows, n)
-UNFOLD_EXPORT(logSumExp, args) {
-  const int64_t rows = args.size(2), n = args.size(3);
-  const float* x = args.f32(0, rows * n);
-  float* out = args.f32(1, rows);
-  parallel_for(rows, ceil_div(kGrain / 4, std::max<int64_t>(1, n)), [=](int64_t begin, int64_t end) {
-    for (int64_t r = begin; r < end; r++) out[r] = log_sum_exp(x + r * n, n);
   });
   return args.undefined();
 }

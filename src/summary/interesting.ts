@@ -2,7 +2,7 @@
  * @file Which latents a newcomer should see first. No number measures meaning; this one looks for latents that are clear
  * and say more than one word. Among latents that fire on 1 in 10,000 to 1 in 50 tokens, in at least eight contexts, and
  * on at least three different words in their strongest ones, the score is the product of
- *   1. strength: activation in the three best contexts × norm of the decoder row (what the latent adds to a row);
+ *   1. strength: mean best activation on the three best words × norm of the decoder row (what the latent adds to a row);
  *   2. contrast: those activations over the latent's mean activation (it is either off or loud);
  *   3. kinship: how alike the model's embeddings of those words are (kinship.ts).
  * From the top, a latent is passed over if its decoder row is close to a chosen one's (cosine above 0.5) or it fires on a
@@ -33,8 +33,8 @@ const SAME_DIRECTION = 0.5;
 
 /** Sentence for reports: how the latents were chosen. */
 export const CHOICE =
-  'chosen among latents that fire on 1 in 10,000 to 1 in 50 tokens and on three words or more, by strength in their best ' +
-  'contexts × contrast to their mean activation × kinship of the words (cosine of their embeddings); near duplicates are ' +
+  'chosen among latents that fire on 1 in 10,000 to 1 in 50 tokens and on three words or more, by strength on their three ' +
+  'best words × contrast to their mean activation × kinship of the words (cosine of their embeddings); near duplicates are ' +
   'passed over; one example per word comes first';
 
 /**
@@ -64,8 +64,9 @@ export function oneOfEachWord({ examples, words }: Candidate): Example[] {
   return [...first, ...examples.filter((example) => !first.includes(example))];
 }
 
-function scoreOf({ examples, mean_activation, decoderNorm, kinship }: Candidate): number {
-  const top = examples.slice(0, 3);
+function scoreOf(candidate: Candidate): number {
+  const { mean_activation, decoderNorm, kinship } = candidate;
+  const top = oneOfEachWord(candidate).slice(0, LEAST_WORDS);
   const best = top.reduce((sum, { activation }) => sum + activation / top.length, 0);
   return best * decoderNorm * (best / mean_activation) * Math.max(0, kinship);
 }

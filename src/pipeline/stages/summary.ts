@@ -29,7 +29,7 @@ export const SUMMARY = 'summary.json';
 
 export const summaryStage: Stage<Settings> = {
   name: 'summary',
-  version: 2,
+  version: 3,
   needs: ['train', 'evaluate'],
   settings,
   outputs: [SUMMARY, 'summary.md'],

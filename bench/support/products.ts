@@ -21,6 +21,7 @@ export class BlockProducts {
   readonly #c: Float32Array;
   /** Least seconds so far: shape -> library -> seconds. */
   readonly #least: Map<string, number>[];
+  readonly #leastCpu: number[];
 
   constructor({ d_model, d_mlp }: GPT2Config, rows: number) {
     this.#rows = rows;
@@ -33,6 +34,7 @@ export class BlockProducts {
     this.#b = new Float32Array(d_model * d_mlp).fill(0.25);
     this.#c = new Float32Array(rows * d_mlp);
     this.#least = this.#shapes.map(() => new Map());
+    this.#leastCpu = this.#shapes.map(() => Number.POSITIVE_INFINITY);
   }
 
   /** Times every shape once with every library. */
@@ -42,10 +44,13 @@ export class BlockProducts {
     const fast = (nativeInfo().libraries ?? []).map(({ name }) => name).filter((name) => name !== 'own');
     this.#shapes.forEach(({ n, k }, i) => {
       for (const library of fast.length ? fast : ['own']) {
+        const before = process.cpuUsage();
         const begin = performance.now();
         addon.sgemm(false, false, this.#rows, n, k, this.#a, k, this.#b, n, this.#c, n, false, library);
         const seconds = (performance.now() - begin) / 1000;
+        const { user, system } = process.cpuUsage(before);
         this.#least[i]!.set(library, Math.min(seconds, this.#least[i]!.get(library) ?? seconds));
+        this.#leastCpu[i] = Math.min((user + system) / 1e6, this.#leastCpu[i]!);
       }
     });
   }
@@ -58,6 +63,11 @@ export class BlockProducts {
   /** Least seconds that the products of one block take. */
   get seconds(): number {
     return this.#shapes.reduce((sum, { times }, i) => sum + times * Math.min(...this.#least[i]!.values()), 0);
+  }
+
+  /** Least processor seconds of the products of one block, all threads together. */
+  get cpuSeconds(): number {
+    return this.#shapes.reduce((sum, { times }, i) => sum + times * this.#leastCpu[i]!, 0);
   }
 
   /** GFLOP/s of each shape and library. */

@@ -5,7 +5,7 @@ import type { CommandSpec } from '../command.ts';
 
 const INSTALLABLE = ['tensorflow', 'webgpu'];
 
-export default {
+const command: CommandSpec = {
   name: 'backend',
   summary: 'install an optional backend: tensorflow (CUDA, or CPU) or webgpu',
   description: [
@@ -76,4 +76,6 @@ export default {
     );
     io.emit(installed);
   },
-} satisfies CommandSpec;
+};
+
+export default command;

@@ -7,7 +7,7 @@ import type { Recorded } from '../../model/record.ts';
 import type { Tokenizer } from '../../model/tokenizer.ts';
 import type { CommandIO, CommandSpec } from '../command.ts';
 
-export default {
+const command: CommandSpec = {
   name: 'cache',
   summary: 'write activations of a prompt, under their TransformerLens names, to a safetensors file',
   description: `Runs a model once and writes activations under their TransformerLens names, with the token ids ("tokens") and,
@@ -50,7 +50,9 @@ if the whole model ran, the logits ("logits"). Python reads the file with safete
     io.emit(result);
     await print(result, io);
   },
-} satisfies CommandSpec;
+};
+
+export default command;
 
 async function record(options: Record<string, unknown>, io: CommandIO): Promise<Recorded> {
   const { loadGPT2 } = await import('../../model/gpt2.ts');

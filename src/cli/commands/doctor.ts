@@ -4,7 +4,7 @@ import pc from 'picocolors';
 import type { Diagnosis, Finding, State } from '../../doctor/doctor.ts';
 import type { CommandSpec } from '../command.ts';
 
-export default {
+const command: CommandSpec = {
   name: 'doctor',
   summary: 'look at this machine: backends, speed, memory, Redis; and say how to mend what is wrong',
   description: [
@@ -24,7 +24,9 @@ export default {
     io.emit(diagnosis);
     if (!diagnosis.can_run) process.exitCode = 1;
   },
-} satisfies CommandSpec;
+};
+
+export default command;
 
 const SIGNS: Record<State, string> = {
   ok: pc.green('✓'),

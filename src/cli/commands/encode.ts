@@ -2,7 +2,7 @@
 import { type Command, InvalidArgumentError } from 'commander';
 import type { CommandSpec } from '../command.ts';
 
-export default {
+const command: CommandSpec = {
   name: 'encode',
   summary: 'run a coder over rows from a safetensors file',
   description: `Reads rows ([n, d_in], or [n, heads, d_head] for coders of attn.hook_z) from a safetensors file and writes a
@@ -41,7 +41,9 @@ SAELens directory or a finished run of unfold train.`,
       `${result.out}: ${result.rows.toLocaleString('en')} rows through a ${result.architecture} coder of ${result.d_sae} latents, L0 ${result.l0.toFixed(2)}${variance}`,
     );
   },
-} satisfies CommandSpec;
+};
+
+export default command;
 
 function rows(text: string): number {
   const value = Number(text);

@@ -3,7 +3,7 @@ import { type Command, InvalidArgumentError } from 'commander';
 import type { EvaluateCoderOptions } from '../../evaluate/evaluate-coder.ts';
 import type { CommandSpec } from '../command.ts';
 
-export default {
+const command: CommandSpec = {
   name: 'evaluate',
   summary: 'measure a coder: reconstruction, sparsity, and what the model loses with it spliced in',
   description: `Measures a coder (a SAELens directory, or a run of unfold train). With a model and text or token ids: every metric,
@@ -63,7 +63,9 @@ Positions the coder was not trained on (exclude_special_tokens and seqpos_slice 
     io.print(evaluationTable(evaluation));
     io.emit({ ...evaluation.metrics, ...evaluationJson(evaluation, facts) });
   },
-} satisfies CommandSpec;
+};
+
+export default command;
 
 /** commander's camelCase to the library's names. */
 function flags(options: Record<string, unknown>): EvaluateCoderOptions {

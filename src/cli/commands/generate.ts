@@ -4,7 +4,7 @@ import type { GenerateOptions } from '../../model/generate.ts';
 import type { Tokenizer } from '../../model/tokenizer.ts';
 import type { CommandSpec } from '../command.ts';
 
-export default {
+const command: CommandSpec = {
   name: 'generate',
   summary: 'continue a prompt',
   description: `Continues a prompt and prints the text as it comes. Greedy unless --temperature, --top-k, --top-p or --seed is
@@ -57,7 +57,9 @@ given; the same seed gives the same text.`,
     stream?.end();
     io.emit({ prompt, prompt_ids, new_ids, text: tokenizer.decode(new_ids) });
   },
-} satisfies CommandSpec;
+};
+
+export default command;
 
 function settingsOf(options: Record<string, unknown>, tokenizer: Tokenizer): GenerateOptions {
   const settings = {

@@ -3,7 +3,7 @@ import { type Command, InvalidArgumentError } from 'commander';
 import type { HarvestOptions, HarvestResult } from '../../harvest/harvest.ts';
 import type { CommandIO, CommandSpec } from '../command.ts';
 
-export default {
+const command: CommandSpec = {
   name: 'harvest',
   summary: 'run text through a model and store activations at hook points as Arrow shards',
   description: `Runs a model over a text dataset and stores its activations at one or several hook points (one forward pass
@@ -62,7 +62,9 @@ done. Prints rows, shards and disk space before it starts. Cost: 4 bytes (float1
     io.emit(result);
     await print(result, io);
   },
-} satisfies CommandSpec;
+};
+
+export default command;
 
 /** Flags over the file of --config. */
 async function optionsOf(flags: Record<string, unknown>): Promise<HarvestOptions> {

@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import type { CommandSpec } from '../command.ts';
 
-export default {
+const command: CommandSpec = {
   name: 'info',
   summary: 'say what a coder, a training run or a folder of shards is',
   description:
@@ -25,7 +25,9 @@ export default {
     for (const [name, value] of Object.entries(info)) for (const line of rows(name, value)) table.push(line);
     io.print(table.toString());
   },
-} satisfies CommandSpec;
+};
+
+export default command;
 
 /** One line a fact, several for a group of them. */
 function rows(name: string, value: unknown): [string, string][] {

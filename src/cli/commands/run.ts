@@ -4,7 +4,7 @@ import pc from 'picocolors';
 import type { StagePlan } from '../../pipeline/run-stages.ts';
 import type { CommandSpec } from '../command.ts';
 
-export default {
+const command: CommandSpec = {
   name: 'run',
   summary: 'run a whole pipeline: text in, trained and evaluated coder and a report out',
   description: `Runs the stages of a pipeline file (corpus, harvest, train, evaluate, summary), each once: what is finished is
@@ -56,7 +56,9 @@ Paths in it are looked for in the current directory, beside the file, and in the
     );
     io.print(pc.dim(`${result.seconds.toFixed(1)} s (${took.join(', ')}); everything is in ${result.out}`));
   },
-} satisfies CommandSpec;
+};
+
+export default command;
 
 function collect(value: string, earlier: string[]): string[] {
   return [...earlier, value];

@@ -17,7 +17,7 @@ interface Options {
   limit: string;
 }
 
-export default {
+const command: CommandSpec = {
   name: 'tokenise',
   summary: 'print the token ids and pieces of a text',
   description: [
@@ -55,7 +55,9 @@ export default {
     if (io.json) await emitJson(found, tokenizer, io);
     else await printTable(found, tokenizer, limit, io);
   },
-} satisfies CommandSpec;
+};
+
+export default command;
 
 function parseLimit(value: string): number {
   const limit = Number(value);

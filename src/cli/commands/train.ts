@@ -28,7 +28,7 @@ const SETTING_FLAGS: readonly (readonly [flag: string, about: string])[] = [
   ['--seed <n>', 'seed of the weights and of the order of rows (default 42)'],
 ];
 
-export default {
+const command: CommandSpec = {
   name: 'train',
   summary: 'train a sparse autoencoder on harvested rows, or on a live model',
   description: `Trains a coder on activation rows: shards that unfold harvest wrote (or a Hugging Face datasets folder of activations),
@@ -75,7 +75,9 @@ Stop it with Ctrl-C or kill it: the same command goes on and ends with the same 
     io.emit({ ...metrics, dir, coder: coderDir, weights_sha256: weightsHash, skipped, settings: resolved });
     await print(result, io);
   },
-} satisfies CommandSpec;
+};
+
+export default command;
 
 /** Flags that were given, under the settings' names. */
 function settingsOf(options: Record<string, unknown>): Record<string, unknown> {

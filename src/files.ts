@@ -13,7 +13,10 @@ import { UnfoldError } from './errors.ts';
  * Left-over `.part` files of a crashed process are overwritten.
  * @throws UnfoldError `disk-full` when there is no room; the old file, if any, is untouched.
  */
-export async function writeAtomically(path: string, write: (file: FileHandle) => Promise<void>): Promise<void> {
+export async function writeAtomically(
+  path: string,
+  write: (file: FileHandle) => Promise<void>,
+): Promise<void> {
   const part = `${path}.part`;
   await mkdir(dirname(path), { recursive: true });
   try {
@@ -48,7 +51,13 @@ export async function readJson(path: string, todo = 'make the file again'): Prom
   try {
     text = await readFile(path, 'utf8');
   } catch (cause) {
-    throw new UnfoldError('missing-file', { where: path, expected: 'a JSON file', found: 'no readable file', todo, cause });
+    throw new UnfoldError('missing-file', {
+      where: path,
+      expected: 'a JSON file',
+      found: 'no readable file',
+      todo,
+      cause,
+    });
   }
   try {
     return JSON.parse(text);

@@ -19,7 +19,9 @@ export class Random {
 
   /** The stream of `seed` for one purpose: `Random.of(42, 'init', 'W_dec')`. */
   static of(seed: number, ...labels: (string | number)[]): Random {
-    const digest = createHash('sha256').update(JSON.stringify([seed, ...labels])).digest();
+    const digest = createHash('sha256')
+      .update(JSON.stringify([seed, ...labels]))
+      .digest();
     return new Random([0, 4, 8, 12].map((at) => digest.readUInt32LE(at)) as unknown as RandomState);
   }
 

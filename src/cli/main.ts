@@ -3,10 +3,11 @@
  * into lessons and Ctrl-C into an orderly stop. Exit codes: 0 done, 1 the user can mend it, 2 a fault of ours,
  * 130 stopped by Ctrl-C (run the same command again to go on).
  */
-import { readFileSync } from 'node:fs';
 import { Command, CommanderError, Option } from 'commander';
 import pc from 'picocolors';
 import { UnfoldError } from '../errors.ts';
+import { pasteable } from '../invocation.ts';
+import { packageVersion } from '../package-version.ts';
 import type { CommandIO, CommandSpec } from './command.ts';
 import { commands } from './commands/index.ts';
 import { terminalContext } from './terminal.ts';
@@ -16,11 +17,12 @@ const BACKENDS = ['auto', 'native', 'tensorflow', 'webgpu', 'wasm', 'cpu'];
 const INTRODUCTION = `Train sparse autoencoders on the activations of a hooked GPT-2: text in, features out.
 
 The whole flow on the bundled model and novels, about two minutes:
-  $ unfold run pipelines/quickstart.yaml`;
+  $ ${pasteable('unfold run pipelines/quickstart.yaml')}`;
 
 /** Runs `unfold` with these arguments; returns the exit code. */
 export async function main(argv: readonly string[]): Promise<number> {
   const stop = stopOnInterrupt();
+  process.stdout.on('error', leaveWhenPipeCloses);
   try {
     await buildProgram(stop).parseAsync(argv.length ? [...argv] : ['--help'], { from: 'user' });
     return stop.aborted ? 130 : 0;
@@ -42,7 +44,9 @@ export function buildProgram(signal: AbortSignal = new AbortController().signal)
 }
 
 function buildCommand(spec: CommandSpec, signal: AbortSignal): Command {
-  const command = new Command(spec.name).summary(spec.summary).description(spec.description ?? spec.summary);
+  const command = new Command(spec.name)
+    .summary(spec.summary)
+    .description(paragraphs(spec.description ?? spec.summary));
   spec.configure(command);
   if (spec.usesBackend) {
     command.addOption(new Option('--backend <name>', 'where tensors live').choices(BACKENDS).default('auto'));
@@ -79,8 +83,21 @@ function commandIO(json: boolean, quiet: boolean, signal: AbortSignal): CommandI
   };
 }
 
+/** Lines of a paragraph run together: commander wraps them at the terminal's width. */
+function paragraphs(text: string): string {
+  return text.replace(/([^\n])\n(?!\n)/g, '$1 ');
+}
+
 function exampleLines(spec: CommandSpec): string {
-  return spec.examples.map(([line, meaning]) => `  ${pc.dim(`# ${meaning}`)}\n  $ ${line}`).join('\n');
+  return spec.examples
+    .map(([line, meaning]) => `  ${pc.dim(`# ${meaning}`)}\n  $ ${pasteable(line)}`)
+    .join('\n');
+}
+
+/** `unfold … | head` ends quietly once head has what it wants. */
+function leaveWhenPipeCloses(error: NodeJS.ErrnoException): void {
+  if (error.code === 'EPIPE') process.exit(0);
+  throw error;
 }
 
 /** First Ctrl-C asks the stage to stop in order; the second ends the process. */
@@ -116,14 +133,6 @@ function report(error: unknown, json: boolean, stop: AbortSignal): number {
   if (json) process.stdout.write(`${JSON.stringify({ error: { kind: 'internal', found: text } })}\n`);
   process.stderr.write(`${pc.red('internal error')} (this is our fault; please report it)\n${text}\n`);
   return 2;
-}
-
-/** The version in package.json. */
-export function packageVersion(): string {
-  const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
-    version: string;
-  };
-  return version;
 }
 
 if (process.argv[1]?.endsWith('main.ts')) process.exitCode = await main(process.argv.slice(2));

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import type { StageContext } from '../context.ts';
 import { internal } from '../errors.ts';
 import { exists, hashOf, readJson, writeJson } from '../files.ts';
-import { lockDirectory } from './lock.ts';
+import { lockDirectory } from '../lock.ts';
 import type { Json, Stage, StageInput, StageManifest } from './stage.ts';
 
 /** A stage with its settings, to be run in a pipeline. */

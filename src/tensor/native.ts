@@ -70,13 +70,32 @@ function chosenVariant(fastest: string): string {
   return VARIANTS[Math.min(wish < 0 ? VARIANTS.length : wish, VARIANTS.indexOf(fastest))]!;
 }
 
+/**
+ * OpenMP's threads wait for work in a busy loop, by default for 20 ms: time that other processes, and Node's own
+ * threads, want more. These cover the pause between one kernel and the next and no more. GCC's runtime, then LLVM's.
+ */
+const WAITING = { GOMP_SPINCOUNT: '10000', KMP_BLOCKTIME: '1' };
+
+/** Runs `make` with environment variables that the user has not set: libraries read theirs while they are loaded. */
+function withSettings<T>(settings: Record<string, string>, make: () => T): T {
+  if ('OMP_WAIT_POLICY' in process.env) return make();
+  const own = Object.entries(settings).filter(([name]) => !(name in process.env));
+  for (const [name, value] of own) process.env[name] = value;
+  try {
+    return make();
+  } finally {
+    for (const [name] of own) delete process.env[name];
+  }
+}
+
 function load(): Loaded {
   if (process.env.UNFOLD_NATIVE === '0') return { reason: 'UNFOLD_NATIVE=0' };
   const probe = path.join(buildFolder(), 'probe.node');
   if (!existsSync(probe)) return { reason: buildRecord().reason ?? 'the native kernels were not built' };
   try {
     const variant = chosenVariant((require(probe) as { variant: string }).variant);
-    return { addon: require(path.join(buildFolder(), `unfold.${variant}.node`)) as NativeAddon, variant };
+    const file = path.join(buildFolder(), `unfold.${variant}.node`);
+    return { addon: withSettings(WAITING, () => require(file)) as NativeAddon, variant };
   } catch (error) {
     return { reason: error instanceof Error ? error.message : String(error) };
   }

@@ -1,5 +1,6 @@
 /** @file `unfold train`: a coder on activation rows. */
 import { type Command, InvalidArgumentError } from 'commander';
+import { pasteable } from '../../invocation.ts';
 import type { TrainResult } from '../../train/train.ts';
 import type { CommandIO, CommandSpec } from '../command.ts';
 
@@ -101,7 +102,7 @@ async function print({ coderDir, metrics, settings, skipped }: TrainResult, io: 
   );
   io.print(table.toString());
   io.print(`${skipped ? 'finished before' : 'trained'}: ${coderDir} (SAELens: SAE.load_from_disk)`);
-  io.print(`next: unfold evaluate --coder ${coderDir} --model MODEL --dataset DATASET`);
+  io.print(`next: ${pasteable(`unfold evaluate --coder ${coderDir} --model MODEL --dataset DATASET`)}`);
 }
 
 /** Numbers, true, false and null as such; anything else is text. */

@@ -1,9 +1,11 @@
 /** @file Stage `summary`: what was trained, how good it is, what it found; as data, as Markdown, for the terminal. */
+
 import { join, relative } from 'node:path';
 import { z } from 'zod';
 import { type Coder, loadCoder } from '../../coders/coder.ts';
 import { exclusionsOf } from '../../evaluate/exclusions.ts';
 import { writeFileAtomically, writeJson } from '../../files.ts';
+import { pasteable } from '../../invocation.ts';
 import { renderMarkdown } from '../../summary/render.ts';
 import { type NextStep, type SummaryOptions, summarise } from '../../summary/summary.ts';
 import { corpusSpecSchema } from '../../text/spec.ts';
@@ -101,15 +103,19 @@ function nextSteps({ model, text }: Settings, { cfg }: Coder, out: string): Next
   const latents = here(join(out, 'prompt-latents.safetensors'));
   return [
     {
-      command: `unfold evaluate --coder ${coder} --model ${here(model)} --dataset ${here(text.dataset)} --max-tokens 20000`,
+      command: pasteable(
+        `unfold evaluate --coder ${coder} --model ${here(model)} --dataset ${here(text.dataset)} --max-tokens 20000`,
+      ),
       meaning: 'every metric with its meaning',
     },
     {
-      command: `unfold cache --model ${here(model)} --prompt "The old man looked at the sea." --hooks ${hook} --out ${acts}`,
+      command: pasteable(
+        `unfold cache --model ${here(model)} --prompt "The old man looked at the sea." --hooks ${hook} --out ${acts}`,
+      ),
       meaning: 'the activations of a prompt of yours …',
     },
     {
-      command: `unfold encode --coder ${coder} --input ${acts} --tensor ${hook} --out ${latents}`,
+      command: pasteable(`unfold encode --coder ${coder} --input ${acts} --tensor ${hook} --out ${latents}`),
       meaning: '… and the latents that fire on it',
     },
     {

@@ -77,7 +77,7 @@ export class NativeBackend extends MathBackendCPU {
     if (entry.values === old && this.#pool.exclusive(old.buffer)) return old;
     const own = new Float32Array(this.#pool.take(old.byteLength));
     own.set(old);
-    this.#pool.release(old.buffer);
+    if (ArrayBuffer.isView(entry.values)) this.#pool.release(entry.values.buffer);
     this.#pool.retain(own.buffer);
     entry.values = own;
     return own;

@@ -117,7 +117,7 @@ int64_t Args::integer(size_t i) const {
 
 int64_t Args::size(size_t i) const {
   const int64_t x = integer(i);
-  if (x < 0) fail(i, "an integer >= 0");
+  if (x < 0 || x > kMostSize) fail(i, "an integer in [0, " + std::to_string(kMostSize) + "]");
   return x;
 }
 

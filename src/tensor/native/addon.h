@@ -18,10 +18,26 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
+#include <limits>
 #include <stdexcept>
 #include <string>
 
 namespace unfold {
+
+// The product of two sizes fits 64 bits.
+constexpr int64_t kMostSize = 3037000499;
+
+// The elements of a tensor of these sizes, or more than any array has where that overflows: what an array is checked for.
+inline int64_t elements(std::initializer_list<int64_t> sizes) {
+  int64_t n = 1;
+  bool fits = true, empty = false;
+  for (const int64_t size : sizes) {
+    empty = empty || size == 0;
+    fits = fits && !__builtin_mul_overflow(n, size, &n);
+  }
+  return empty ? 0 : fits ? n : std::numeric_limits<int64_t>::max();
+}
 
 // What a kernel throws; the message becomes the JavaScript error's.
 struct Error : std::runtime_error {
@@ -51,7 +67,7 @@ class Args {
   void* any(size_t i, int64_t length, size_t& width) const;
 
   double number(size_t i) const;
-  int64_t size(size_t i) const;  // an integer >= 0
+  int64_t size(size_t i) const;  // a dimension or a count: an integer in [0, kMostSize], so that two never overflow
   int64_t integer(size_t i) const;
   bool flag(size_t i) const;
   std::string text(size_t i) const;

@@ -75,7 +75,7 @@ void one_tile(const Shape& s, const float* q, const float* k, const float* v, fl
 void all_heads(const Shape& s, const float* q, const float* k, const float* v, float* z) {
   const int64_t tiles = ceil_div(s.queries, kQueries), all = s.batch * s.heads * tiles;
   const int64_t work = std::min(s.queries, kQueries) * s.keys * (s.d_head + s.d_value);
-  parallel_for(all, ceil_div(1 << 17, std::max<int64_t>(1, work)), [&](int64_t begin, int64_t end) {
+  parallel_for(all, ceil_div(1 << 19, std::max<int64_t>(1, work)), [&](int64_t begin, int64_t end) {
     std::vector<float> scores(static_cast<size_t>(std::min(kQueries, s.queries) * s.keys));
     for (int64_t t = begin; t < end; t++) {
       const int64_t tile = t % tiles, head = t / tiles % s.heads, b = t / tiles / s.heads;
@@ -97,8 +97,9 @@ UNFOLD_EXPORT(causalAttention, args) {
   const int64_t batch = args.size(4), queries = args.size(5), keys = args.size(6), heads = args.size(7);
   const int64_t d_head = args.size(8), d_value = args.size(9), qk_row = heads * d_head, v_row = heads * d_value;
   if (keys < queries) args.fail(6, "at least the number of queries");
+  if (elements({batch, queries, heads, d_value}) == 0) return args.undefined();
   all_heads({batch, queries, keys, heads, d_head, d_value, static_cast<float>(args.number(10)), qk_row, qk_row, v_row},
-            args.f32(0, batch * queries * qk_row), args.f32(1, batch * keys * qk_row), args.f32(2, batch * keys * v_row),
-            args.f32(3, batch * queries * v_row));
+            args.f32(0, elements({batch, queries, heads, d_head})), args.f32(1, elements({batch, keys, heads, d_head})),
+            args.f32(2, elements({batch, keys, heads, d_value})), args.f32(3, elements({batch, queries, heads, d_value})));
   return args.undefined();
 }

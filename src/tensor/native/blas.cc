@@ -33,6 +33,9 @@ using CblasSgemm = void (*)(int, int, int, int, int, int, float, const float*, i
 
 enum class Library { Dnnl, OpenBlas, Accelerate, Own };
 
+// A product of fewer multiplications than this runs on the calling thread: waking the others would cost as much.
+constexpr double kSmall = 2e6;
+
 struct Found {
   void* dnnl = nullptr;
   DnnlSgemm dnnl_sgemm = nullptr;
@@ -62,10 +65,15 @@ void find_dnnl(Found& found) {
   }
 }
 
+// Threads are ours: a pool of OpenBLAS's beside it would fight for the same cores, so none is started.
 void* open_openblas() {
-  return open_first({"libopenblas.so.0", "libopenblas.so", "libopenblas.dylib",
-                     "/opt/homebrew/opt/openblas/lib/libopenblas.dylib",
-                     "/usr/local/opt/openblas/lib/libopenblas.dylib"});
+  const bool unset = !std::getenv("OPENBLAS_NUM_THREADS");
+  if (unset) setenv("OPENBLAS_NUM_THREADS", "1", 1);
+  void* handle = open_first({"libopenblas.so.0", "libopenblas.so", "libopenblas.dylib",
+                             "/opt/homebrew/opt/openblas/lib/libopenblas.dylib",
+                             "/usr/local/opt/openblas/lib/libopenblas.dylib"});
+  if (unset) unsetenv("OPENBLAS_NUM_THREADS");
+  return handle;
 }
 
 // The kernels OpenBLAS took: "SkylakeX", "Haswell", "Zen"; "Prescott" where it does not know the processor.
@@ -93,7 +101,6 @@ void find_openblas(Found& found) {
   if (handle) handle = reopen_if_unknown(handle);
   if (!handle) return;
   found.openblas = reinterpret_cast<CblasSgemm>(dlsym(handle, "cblas_sgemm"));
-  // Threads are ours: a pool of OpenBLAS's beside it would fight for the same cores.
   if (auto set = reinterpret_cast<void (*)(int)>(dlsym(handle, "openblas_set_num_threads"))) set(1);
   if (auto config = reinterpret_cast<char* (*)()>(dlsym(handle, "openblas_get_config"))) {
     found.openblas_version = config();  // "OpenBLAS 0.3.21 NO_AFFINITY ... SkylakeX MAX_THREADS=64"
@@ -200,20 +207,32 @@ bool fits_int(const Product& p) {
   return std::max({p.m, p.n, p.k, p.lda, p.ldb, p.ldc}) <= most;
 }
 
-void dnnl(const Product& p) {
+bool small(const Product& p) {
+  return static_cast<double>(p.m) * static_cast<double>(p.n) * static_cast<double>(p.k) < kSmall;
+}
+
+// oneDNN takes as many threads as OpenMP says, which would count every hyperthread and ignore UNFOLD_THREADS. Inside a
+// parallel region it takes none of its own accord.
+void allow_threads([[maybe_unused]] int n) {
 #ifdef _OPENMP
-  // oneDNN asks OpenMP how many threads there are, which would count every hyperthread and ignore UNFOLD_THREADS.
-  if (!omp_in_parallel() && omp_get_max_threads() != threads()) omp_set_num_threads(threads());
+  if (!omp_in_parallel() && omp_get_max_threads() != n) omp_set_num_threads(n);
 #endif
+}
+
+void dnnl(const Product& p, int most_threads) {
+  allow_threads(most_threads);
   const int status = found().dnnl_sgemm(p.trans_a ? 'T' : 'N', p.trans_b ? 'T' : 'N', p.m, p.n, p.k, 1.0f, p.a, p.lda,
                                         p.b, p.ldb, p.accumulate ? 1.0f : 0.0f, p.c, p.ldc);
   if (status != 0) throw Error("dnnl_sgemm failed with status " + std::to_string(status));
 }
 
 void on_this_thread(Library library, const Product& p) {
+  if (p.m == 1 && library != Library::Dnnl) {
+    return own_gemv(p.trans_b, p.n, p.k, p.a, p.trans_a ? p.lda : 1, p.b, p.ldb, p.c, p.accumulate);
+  }
   if (library == Library::OpenBlas && fits_int(p)) return cblas(found().openblas, p);
   if (library == Library::Accelerate && fits_int(p)) return cblas(found().accelerate, p);
-  if (library == Library::Dnnl) return dnnl(p);
+  if (library == Library::Dnnl) return dnnl(p, 1);
   own_sgemm(p.trans_a, p.trans_b, p.m, p.n, p.k, p.a, p.lda, p.b, p.ldb, p.c, p.ldc, p.accumulate);
 }
 
@@ -241,8 +260,7 @@ void grid(const Product& p, int& down, int& across) {
 }
 
 void on_our_threads(Library library, const Product& p) {
-  constexpr double kSmall = 64.0 * 64.0 * 64.0;
-  if (threads() == 1 || static_cast<double>(p.m) * p.n * p.k < kSmall) return on_this_thread(library, p);
+  if (threads() == 1 || small(p)) return on_this_thread(library, p);
   int down = 1, across = 1;
   grid(p, down, across);
   constexpr int64_t kStep = 32;  // pieces are multiples of the libraries' register tiles
@@ -264,7 +282,8 @@ void run(Library library, const Product& p) {
     return;
   }
   // oneDNN and Accelerate run on threads of their own accord; oneDNN's are ours too where both use OpenMP.
-  if (library == Library::Dnnl || library == Library::Accelerate) return on_this_thread(library, p);
+  if (library == Library::Dnnl) return dnnl(p, small(p) ? 1 : threads());
+  if (library == Library::Accelerate) return on_this_thread(library, p);
   on_our_threads(library, p);
 }
 
@@ -282,8 +301,6 @@ void sgemm_one_thread(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t 
   }
   on_this_thread(found().chosen, {trans_a, trans_b, m, n, k, a, lda, b, ldb, c, ldc, accumulate});
 }
-
-void* dnnl_symbol(const char* name) { return found().dnnl ? dlsym(found().dnnl, name) : nullptr; }
 
 }  // namespace unfold
 

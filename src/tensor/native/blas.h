@@ -15,7 +15,4 @@ void sgemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, const fl
 void sgemm_one_thread(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, const float* a, int64_t lda,
                       const float* b, int64_t ldb, float* c, int64_t ldc, bool accumulate = false);
 
-// A symbol of oneDNN's shared library, or nullptr where the library or the symbol is missing.
-void* dnnl_symbol(const char* name);
-
 }  // namespace unfold

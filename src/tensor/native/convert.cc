@@ -13,7 +13,7 @@
 namespace unfold {
 namespace {
 
-constexpr int64_t kGrain = 32768;
+constexpr int64_t kGrain = 65536;
 
 #if defined(__F16C__)
 uint16_t to_half(float x) { return static_cast<uint16_t>(_cvtss_sh(x, _MM_FROUND_TO_NEAREST_INT)); }

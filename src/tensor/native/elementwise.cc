@@ -8,7 +8,7 @@
 namespace unfold {
 namespace {
 
-constexpr int64_t kGrain = 16384;
+constexpr int64_t kGrain = 32768;
 
 // The inner loop of a binary op: strides of 0 or 1 get loops of their own, so that they vectorise.
 template <class Out, class F>

@@ -52,7 +52,7 @@ UNFOLD_EXPORT(layerNorm, args) {
   const Weights w{args.f32_or_null(1, n), args.f32_or_null(2, n)};
   float* out = args.f32(3, rows * n);
   float* scale = args.f32_or_null(4, rows);
-  parallel_for(rows, ceil_div(8192, std::max<int64_t>(1, n)), [=](int64_t begin, int64_t end) {
+  parallel_for(rows, ceil_div(16384, std::max<int64_t>(1, n)), [=](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; r++) {
       const float* row = x + r * n;
       const float mean = static_cast<float>(sum_lanes(row, n, [](float v) { return v; }) / static_cast<double>(n));

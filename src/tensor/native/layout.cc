@@ -7,7 +7,7 @@
 namespace unfold {
 namespace {
 
-constexpr int64_t kGrain = 32768;
+constexpr int64_t kGrain = 65536;
 
 struct Pair {
   const char* from;
@@ -103,13 +103,14 @@ UNFOLD_EXPORT(copyBlocks, args) {
 // gather(x, indices: Int32Array, out, outer, axis, inner, count): out[o, i] = x[o, indices[i]], runs of `inner`
 UNFOLD_EXPORT(gather, args) {
   const int64_t outer = args.size(3), axis = args.size(4), inner = args.size(5), count = args.size(6);
-  const Pair p = pair(args, 0, outer * axis * inner, 2, outer * count * inner);
+  const Pair p = pair(args, 0, elements({outer, axis, inner}), 2, elements({outer, count, inner}));
   const int32_t* indices = args.i32(1, count);
   for (int64_t i = 0; i < count; i++) {
     if (indices[i] < 0 || indices[i] >= axis) {
       throw Error("gather: index " + std::to_string(indices[i]) + " is not in [0, " + std::to_string(axis) + ")");
     }
   }
+  if (inner == 0) return args.undefined();
   const size_t run = static_cast<size_t>(inner) * p.width;
   parallel_for(outer * count, ceil_div(kGrain, std::max<int64_t>(1, inner)), [=](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; i++) {

@@ -9,9 +9,11 @@
 namespace unfold {
 namespace {
 
+constexpr int64_t kGrain = 32768;
+
 template <class F>
 void rows_with_bias(float* c, const float* bias, int64_t rows, int64_t n, F f) {
-  parallel_for(rows, ceil_div(16384, std::max<int64_t>(1, n)), [=](int64_t begin, int64_t end) {
+  parallel_for(rows, ceil_div(kGrain, std::max<int64_t>(1, n)), [=](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; r++) {
       float* row = c + r * n;
       if (bias) {
@@ -46,12 +48,12 @@ UNFOLD_EXPORT(matMul, args) {
   if (a_count != 1 && a_count != batch) args.fail(7, "1 or the size of the batch");
   if (b_count != 1 && b_count != batch) args.fail(9, "1 or the size of the batch");
   const int64_t a_size = one.m * one.k, b_size = one.k * one.n, c_size = one.m * one.n;
-  const float* a = args.f32(6, a_count * a_size);
-  const float* b = args.f32(8, b_count * b_size);
-  float* c = args.f32(10, batch * c_size);
+  const float* a = args.f32(6, elements({a_count, one.m, one.k}));
+  const float* b = args.f32(8, elements({b_count, one.k, one.n}));
+  float* c = args.f32(10, elements({batch, one.m, one.n}));
   const int64_t a_step = a_count == 1 ? 0 : a_size, b_step = b_count == 1 ? 0 : b_size;
   if (batch >= threads() && c_size * one.k < 1 << 24) {
-    parallel_for(batch, ceil_div(1 << 17, std::max<int64_t>(1, c_size * one.k)), [&](int64_t begin, int64_t end) {
+    parallel_for(batch, ceil_div(1 << 19, std::max<int64_t>(1, c_size * one.k)), [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; i++) one(a + i * a_step, b + i * b_step, c + i * c_size, true);
     });
   } else {
@@ -82,7 +84,7 @@ UNFOLD_EXPORT(addResidual, args) {
   float* c = args.f32(0, rows * n);
   const float* bias = args.f32_or_null(1, n);
   const float* residual = args.f32(2, rows * n);
-  parallel_for(rows, ceil_div(16384, std::max<int64_t>(1, n)), [=](int64_t begin, int64_t end) {
+  parallel_for(rows, ceil_div(kGrain, std::max<int64_t>(1, n)), [=](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; r++) {
       float* row = c + r * n;
       const float* from = residual + r * n;

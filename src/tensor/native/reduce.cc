@@ -12,7 +12,7 @@
 namespace unfold {
 namespace {
 
-constexpr int64_t kGrain = 16384, kRun = 1024, kLanes = 32;
+constexpr int64_t kGrain = 65536, kRun = 1024, kLanes = 32;
 
 // A run of at most kRun floats, in lanes so that it vectorises without reassociation by the compiler.
 template <class F>
@@ -134,7 +134,7 @@ using namespace unfold;
 // reduce(op, x, out, outer, n, inner): op 0 sum, 1 mean, 2 max, 3 min
 UNFOLD_EXPORT(reduce, args) {
   const int64_t op = args.size(0), outer = args.size(3), n = args.size(4), inner = args.size(5);
-  const float* x = args.f32(1, outer * n * inner);
+  const float* x = args.f32(1, elements({outer, n, inner}));
   float* out = args.f32(2, outer * inner);
   const float infinity = std::numeric_limits<float>::infinity();
   if (outer == 0 || inner == 0) return args.undefined();

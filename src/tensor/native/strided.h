@@ -2,6 +2,7 @@
 // dimensions first, so most calls are one or two loops deep.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include "addon.h"
@@ -10,6 +11,7 @@
 namespace unfold {
 
 constexpr int kMaxRank = 6;
+constexpr int64_t kTooMany = int64_t{1} << 61;
 
 // Dimensions and one list of strides per input, as JavaScript passed them; sizes are checked against the arrays.
 struct Layout {
@@ -26,7 +28,7 @@ struct Layout {
     for (int i = 0; i < layout.rank; i++) {
       if (dims[i] < 0) args.fail(dims_at, "sizes >= 0");
       layout.dims[i] = dims[i];
-      layout.elements *= dims[i];
+      layout.elements = unfold::elements({layout.elements, dims[i]});
     }
     return layout;
   }
@@ -38,7 +40,8 @@ struct Layout {
     for (int i = 0; i < rank; i++) {
       if (given[i] < 0) args.fail(at, "strides >= 0");
       out[i] = given[i];
-      if (dims[i] > 0) last += given[i] * (dims[i] - 1);
+      // Below 2^62 each, six of which overflow: what is too much for any array stays too much.
+      if (dims[i] > 0) last = std::min(kTooMany, last + given[i] * (dims[i] - 1));
     }
     return elements == 0 ? 0 : last + 1;
   }

@@ -2,7 +2,7 @@ import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { lockDirectory } from '../../src/pipeline/lock.ts';
+import { lockDirectory } from '../src/lock.ts';
 
 describe('the lock of a run directory', () => {
   let dir: string;

@@ -7,7 +7,7 @@ import { readFileSync } from 'node:fs';
 import { mkdir, open, readFile, rename, rm } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
-import { UnfoldError } from '../errors.ts';
+import { UnfoldError } from './errors.ts';
 
 interface Owner {
   pid: number;

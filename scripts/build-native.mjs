@@ -6,6 +6,11 @@
  * and linked into build/native/unfold.<variant>.node; probe.node says at run time which of them this processor can load,
  * so a build that is moved to another machine still runs. No node-gyp, no Python: Node-API's headers come from npm.
  * Objects are kept under the hash of their source, headers, flags and compiler: a second run compiles nothing.
+ * Everything is written beside its place and renamed: a process that runs the old build keeps it.
+ *
+ * UNFOLD_CXXFLAGS adds flags to every compilation and link. To look for memory errors (the runtime goes in before Node):
+ *   UNFOLD_CXXFLAGS='-fsanitize=address -fno-omit-frame-pointer -g' node scripts/build-native.mjs
+ *   LD_PRELOAD=$(gcc -print-file-name=libasan.so) ASAN_OPTIONS=detect_leaks=0 npx vitest run test/tensor
  *
  * It never fails an installation: build/native/build.json records what happened and `unfold doctor` repeats it.
  */
@@ -29,6 +34,8 @@ const common =
   '-std=c++17 -O3 -DNDEBUG -fPIC -fvisibility=hidden -fno-math-errno -fno-trapping-math -Wall -Wextra'.split(
     ' ',
   );
+
+const extra = (process.env.UNFOLD_CXXFLAGS ?? '').split(/\s+/).filter(Boolean);
 
 const x64 = {
   baseline: [],
@@ -112,12 +119,13 @@ async function plan(compiler) {
   const headers = names.filter((name) => name.endsWith('.h')).map((name) => texts.get(name));
   const include = createRequire(import.meta.url)('node-api-headers').include_dir;
   const openmp = await accepts(compiler, ['-fopenmp'], openmpProgram);
-  const shared = [...common, ...(openmp ? ['-fopenmp'] : []), '-DNAPI_VERSION=8', `-I${include}`];
+  const shared = [...common, ...(openmp ? ['-fopenmp'] : []), '-DNAPI_VERSION=8', `-I${include}`, ...extra];
   const link = [
     ...(process.platform === 'darwin'
       ? ['-bundle', '-undefined', 'dynamic_lookup']
       : ['-shared', '-ldl', '-pthread']),
     ...(openmp ? ['-fopenmp'] : []),
+    ...extra,
   ];
   const identity = [compiler.version, process.arch, process.platform];
   const unit = (name, flags) => {

@@ -27,6 +27,7 @@ const shapes = [
   [1, 1, 1],
   [5, 7, 3],
   [1, 64, 500],
+  [1, 5000, 131],
   [130, 257, 300],
 ];
 
@@ -88,9 +89,29 @@ describe('arguments of the addon', () => {
       'at least the length of a row of A',
     );
   });
+  it('are refused where the product of the sizes wraps around 64 bits', () => {
+    const [two31, ints] = [2 ** 31, Int32Array.of(0)];
+    expect(() => addon.reduce(0, four, four, two31, two31, 4)).toThrow('elements, not 4');
+    expect(() => addon.matMul(false, false, two31, two31, 1, 4, four, two31, four, 1, four)).toThrow('not 4');
+    expect(() =>
+      addon.causalAttention(four, four, four, four, 2 ** 17, 2 ** 16, 2 ** 16, 2 ** 16, 2 ** 15, 1, 1),
+    ).toThrow('elements, not 4');
+    expect(() => addon.gather(four, ints, four, two31, two31, 4, 1)).toThrow('elements, not 4');
+    const dims = new Int32Array(6).fill(2 ** 30);
+    expect(() => addon.copyStrided(four, four, dims, dims)).toThrow('elements, not 4');
+    expect(() => addon.unary(0, four, four, 2 ** 40)).toThrow('an integer in [0,');
+  });
+  it('are refused where an index points outside', () => {
+    for (const at of [-1, 2, 2 ** 31 - 1]) {
+      const ints = Int32Array.of(at);
+      expect(() => addon.gather(four, ints, four, 1, 2, 2, 1)).toThrow('is not in [0, 2)');
+      expect(() => addon.sparseDots(four, ints, four, 1, 1, 2, 2, four)).toThrow('is not in 0..1');
+      expect(() => addon.sparseDecode(four, ints, four, null, 1, 1, 2, 2, four)).toThrow('is not in 0..1');
+    }
+  });
   it('are refused where a type is wrong', () => {
     expect(call(false, false, 2, 2, 2, new Float64Array(4), 2, four, 2, four, 2)).toThrow('Float32Array');
-    expect(call(false, false, -2, 2, 2, four, 2, four, 2, four, 2)).toThrow('an integer >= 0');
+    expect(call(false, false, -2, 2, 2, four, 2, four, 2, four, 2)).toThrow('an integer in [0,');
     expect(call(false, false, 2.5, 2, 2, four, 2, four, 2, four, 2)).toThrow('an integer');
     expect(call(0, false, 2, 2, 2, four, 2, four, 2, four, 2)).toThrow('a boolean');
     expect(call(false, false)).toThrow('it is missing');

@@ -155,6 +155,15 @@ async function plan(compiler) {
   return { targets, openmp };
 }
 
+/** Objects lie under the hash of what was read before: an edit meanwhile would pass for them for ever. */
+async function assertUnchanged(compiler, targets, compiled) {
+  const { targets: now } = await plan(compiler);
+  const hashes = (list) => list.map((t) => t.hash).join();
+  if (hashes(now) === hashes(targets)) return;
+  for (const { object } of compiled) await rm(object, { force: true });
+  throw new Error('a source changed while it was compiled: run the build again');
+}
+
 async function build(force, say) {
   await mkdir(objects, { recursive: true });
   const compiler = await findCompiler();
@@ -177,6 +186,7 @@ async function build(force, say) {
         }),
     ),
   );
+  if (stale.length > 0) await assertUnchanged(compiler, targets, stale);
   await inParallel(
     unlinked.map(
       (t) => () =>

@@ -2,10 +2,10 @@
  * @file How an evaluation leaves the program: evaluation.json, the table of `unfold evaluate`, per-token and per-latent
  * numbers as safetensors.
  */
-import Table, { type TableConstructorOptions } from 'cli-table3';
 import pc from 'picocolors';
 import { UnfoldError } from '../errors.ts';
 import { type TensorToWrite, writeSafetensors } from '../model/safetensors-write.ts';
+import { textTable } from '../table.ts';
 import { type MetricName, metricDefinitions, metricNames } from './definitions.ts';
 import type { Evaluation } from './evaluate.ts';
 import { tokenMetricNames } from './model-behaviour.ts';
@@ -19,33 +19,15 @@ export function evaluationJson(
   return { kind: 'unfold.evaluation/1', ...facts, tokens, metrics, density_histogram, definitions };
 }
 
-/** Settings of cli-table3 for a table without lines: the eye finds columns by itself. */
-export const bareTable: Pick<TableConstructorOptions, 'chars' | 'style'> = {
-  chars: Object.fromEntries(
-    ['top', 'bottom', 'left', 'right', 'mid'].flatMap((side) => [
-      [side, ''],
-      ...['mid', 'left', 'right'].map((part) => [`${side}-${part}`, '']),
-      ...['mid', 'left', 'right'].map((part) => [`${part}-${side}`, '']),
-      ['middle', ''],
-    ]),
-  ),
-  style: { head: [], border: [], 'padding-left': 0, 'padding-right': 2 },
-};
-
 /** A table for a terminal: metric, value, meaning. */
 export function evaluationTable({ metrics, tokens }: Evaluation): string {
-  const table = new Table({
-    head: ['metric', 'value', 'meaning'].map((text) => pc.bold(text)),
-    ...bareTable,
-    colWidths: [38, 13, 100],
-    wordWrap: true,
-  });
-  for (const name of metricNames) {
+  const rows = metricNames.flatMap((name) => {
     const value = metrics[name];
-    if (value !== undefined) table.push([name, formatMetric(name, value), metricDefinitions[name].meaning]);
-  }
+    return value === undefined ? [] : [[name, formatMetric(name, value), metricDefinitions[name].meaning]];
+  });
+  const table = textTable(['metric', 'value', 'meaning'], rows, { widths: [38, 13, 100] });
   const note = `${tokens.counted.toLocaleString('en-US')} of ${tokens.total.toLocaleString('en-US')} tokens counted; exact definitions: --json`;
-  return `${table.toString()}\n${pc.dim(note)}`;
+  return `${table}\n${pc.dim(note)}`;
 }
 
 /** Counts as integers, everything else with four digits behind the point. */

@@ -2,10 +2,9 @@
  * @file The report at the end of a run, for the terminal and as Markdown: what was trained, how good it is beside what
  * is possible, what it found, what to do next.
  */
-import Table from 'cli-table3';
 import pc from 'picocolors';
 import { type MetricName, metricDefinitions } from '../evaluate/definitions.ts';
-import { bareTable } from '../evaluate/report.ts';
+import { textTable } from '../table.ts';
 import type { Feature } from './features.ts';
 import type { Passage } from './passage.ts';
 import type { Summary } from './summary.ts';
@@ -25,20 +24,15 @@ const SHOWN: readonly MetricName[] = [
 
 /** For a terminal; colours where it has them. */
 export function renderTerminal(summary: Summary): string {
-  const rows = tableRows(summary);
-  const table = new Table({
-    head: ['metric', 'this run', ...(hasReference(summary) ? ['a good coder'] : []), 'meaning'].map((text) =>
-      pc.bold(text),
-    ),
-    ...bareTable,
-    colWidths: hasReference(summary) ? [26, 11, 15, 80] : [26, 11, 95],
-    wordWrap: true,
+  const reference = hasReference(summary);
+  const head = ['metric', 'this run', ...(reference ? ['a good coder'] : []), 'meaning'];
+  const table = textTable(head, tableRows(summary), {
+    widths: reference ? [26, 11, 15, 80] : [26, 11, 95],
   });
-  table.push(...rows);
   return [
     pc.bold(`${summary.title}`),
     wrap(summary.what),
-    table.toString(),
+    table,
     ...(summary.reference_note ? [pc.dim(wrap(`a good coder: ${summary.reference_note}`))] : []),
     wrap(summary.latents),
     '',

@@ -119,15 +119,14 @@ function processingOf(options: Record<string, unknown>): Required<ProcessOptions
 }
 
 async function print({ out, tokens, tensors }: Recorded, io: CommandIO): Promise<void> {
-  const { default: Table } = await import('cli-table3');
-  const table = new Table({
-    head: ['name', 'shape', 'mean', 'norm'],
-    style: { head: [], border: [], compact: true },
-  });
-  for (const { name, shape, mean, norm } of tensors) {
-    table.push([name, shape.join(' x '), mean.toPrecision(4), norm.toPrecision(5)]);
-  }
-  io.print(table.toString());
+  const { textTable } = await import('../../table.ts');
+  const rows = tensors.map(({ name, shape, mean, norm }) => [
+    name,
+    shape.join(' x '),
+    mean.toPrecision(4),
+    norm.toPrecision(5),
+  ]);
+  io.print(textTable(['name', 'shape', 'mean', 'norm'], rows));
   io.print(`tokens ${tokens.length} x ${tokens[0]!.length}; written to ${out}`);
 }
 

@@ -1,7 +1,7 @@
 /** @file `unfold doctor`: what this machine offers, and how to mend what it lacks. */
-import Table from 'cli-table3';
 import pc from 'picocolors';
 import type { Diagnosis, Finding, State } from '../../doctor/doctor.ts';
+import { textTable } from '../../table.ts';
 import type { CommandSpec } from '../command.ts';
 
 const command: CommandSpec = {
@@ -45,22 +45,13 @@ function report({ findings, can_run }: Diagnosis): string {
 
 function table(findings: Finding[]): string {
   const width = Math.max(40, (process.stdout.columns ?? 120) - 28);
-  const lines = new Table({
-    chars: NO_BORDERS,
-    style: { 'padding-left': 1, 'padding-right': 1 },
-    colWidths: [4, 20, width],
-    wordWrap: true,
-  });
-  for (const { state, name, found } of findings)
-    lines.push([SIGNS[state], name, state === 'info' ? pc.dim(found) : found]);
-  return lines.toString();
+  const rows = findings.map(({ state, name, found }) => [
+    SIGNS[state],
+    name,
+    state === 'info' ? pc.dim(found) : found,
+  ]);
+  return textTable([], rows, { widths: [3, 20, width] });
 }
-
-const NO_BORDERS = Object.fromEntries(
-  'top top-mid top-left top-right bottom bottom-mid bottom-left bottom-right left left-mid mid mid-mid right right-mid middle'
-    .split(' ')
-    .map((place) => [place, '']),
-);
 
 function advice(findings: Finding[]): string {
   const lines = findings

@@ -99,17 +99,14 @@ const given = (entries: Record<string, unknown>) =>
   Object.fromEntries(Object.entries(entries).filter(([, value]) => value !== undefined));
 
 async function print(result: HarvestResult, io: CommandIO): Promise<void> {
-  const { default: Table } = await import('cli-table3');
-  const table = new Table({ head: ['hook', 'width', 'mean norm'] });
-  for (const { name, width, mean_norm } of result.hooks) {
-    table.push([name, String(width), mean_norm === null ? '' : mean_norm.toFixed(3)]);
-  }
+  const { textTable } = await import('../../table.ts');
+  const hooks = result.hooks.map(({ name, width, mean_norm }) => [name, width, mean_norm?.toFixed(3) ?? '']);
   const { rows, shards, shards_made, shards_skipped, bytes, seconds, tokens_per_second, complete, out } =
     result;
   const speed = shards_made
     ? `, ${Math.round(tokens_per_second).toLocaleString('en')} tokens/s in ${seconds.toFixed(1)} s`
     : '';
-  io.print(table.toString());
+  io.print(textTable(['hook', 'width', 'mean norm'], hooks));
   io.print(
     `${out}: ${rows.toLocaleString('en')} ${result.dtype} rows, ${shards} shards (${shards_made} made now, ${shards_skipped} were there), ${(bytes / 1e6).toFixed(1)} MB${speed}`,
   );

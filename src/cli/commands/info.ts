@@ -20,10 +20,13 @@ const command: CommandSpec = {
     const info = await infoOf(path!);
     io.emit(info);
     if (io.json) return;
-    const { default: Table } = await import('cli-table3');
-    const table = new Table();
-    for (const [name, value] of Object.entries(info)) for (const line of rows(name, value)) table.push(line);
-    io.print(table.toString());
+    const { textTable } = await import('../../table.ts');
+    io.print(
+      textTable(
+        [],
+        Object.entries(info).flatMap(([name, value]) => rows(name, value)),
+      ),
+    );
   },
 };
 

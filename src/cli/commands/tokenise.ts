@@ -144,22 +144,15 @@ async function printTable(
   limit: number,
   io: CommandIO,
 ) {
-  const { default: Table } = await import('cli-table3');
+  const { textTable } = await import('../../table.ts');
   const { default: pc } = await import('picocolors');
   const shown = ids.subarray(0, limit);
   const pieces = tokenizer.visiblePieces(shown);
   const head = ['position', 'id', 'piece'];
   for (let at = 0; at < shown.length; at += 10_000) {
-    const table = new Table({
-      head: at === 0 ? head : [],
-      style: pc.isColorSupported
-        ? { head: ['bold'], compact: true }
-        : { head: [], border: [], compact: true },
-      colAligns: ['right', 'right', 'left'],
-    });
-    for (let i = at; i < Math.min(at + 10_000, shown.length); i++)
-      table.push([i, shown[i]!, quoted(pieces[i]!)]);
-    io.print(table.toString());
+    const part = [...shown.subarray(at, at + 10_000)];
+    const rows = part.map((id, i) => [at + i, id, quoted(pieces[at + i]!)]);
+    io.print(textTable(at === 0 ? head : [], rows, { align: ['right', 'right', 'left'] }));
   }
   if (ids.length > shown.length)
     io.print(pc.dim(`… and ${ids.length - shown.length} more (--limit 0 shows all)`));

@@ -91,16 +91,15 @@ function settingsOf(options: Record<string, unknown>): Record<string, unknown> {
 }
 
 async function print({ coderDir, metrics, settings, skipped }: TrainResult, io: CommandIO): Promise<void> {
-  const { default: Table } = await import('cli-table3');
-  const table = new Table({ head: ['metric', 'last window'] });
-  table.push(
+  const { textTable } = await import('../../table.ts');
+  const rows = [
     ['tokens', metrics.tokens.toLocaleString('en')],
     ['explained variance', metrics.explained_variance.toFixed(4)],
     ['L0', metrics.l0.toFixed(2)],
     ['dead latents', `${metrics.dead_latents} of ${settings.d_sae}`],
     ['loss', metrics.loss.toPrecision(5)],
-  );
-  io.print(table.toString());
+  ];
+  io.print(textTable(['metric', 'last window'], rows));
   io.print(`${skipped ? 'finished before' : 'trained'}: ${coderDir} (SAELens: SAE.load_from_disk)`);
   io.print(`next: ${pasteable(`unfold evaluate --coder ${coderDir} --model MODEL --dataset DATASET`)}`);
 }

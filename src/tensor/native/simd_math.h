@@ -19,6 +19,9 @@ inline float float_of(int32_t i) {
 }
 inline float abs_(float x) { return float_of(bits_of(x) & 0x7fffffff); }
 
+// 2^n for n in [-126, 127]; for the n that NaN leads to, any number (NaN times it stays NaN).
+inline float power_of_two(int32_t n) { return float_of(static_cast<int32_t>((static_cast<uint32_t>(n) + 127u) << 23)); }
+
 // Cephes: x = n ln 2 + r, a polynomial for e^r, and 2^n in two factors so that neither end overflows early.
 inline float exp_(float x) {
   constexpr float kRound = 12582912.0f;  // adding it leaves round(x) in the low bits
@@ -36,7 +39,7 @@ inline float exp_(float x) {
   p = p * r + 5.0000001201e-1f;
   p = p * r * r + r + 1.0f;
   const int32_t half = n >> 1;
-  return p * float_of((half + 127) * 0x800000) * float_of((n - half + 127) * 0x800000);
+  return p * power_of_two(half) * power_of_two(n - half);
 }
 
 // The same for x <= 0 (softmax): one factor does, and what is below 2^-126 is 0.
@@ -54,7 +57,7 @@ inline float exp_nonpositive(float x) {
   p = p * r + 1.6666665459e-1f;
   p = p * r + 5.0000001201e-1f;
   p = p * r * r + r + 1.0f;
-  const float e = p * float_of((n + 127) * 0x800000);
+  const float e = p * power_of_two(n);
   return x < -87.3f ? 0.0f : e;
 }
 

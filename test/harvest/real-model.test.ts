@@ -159,6 +159,7 @@ test('a second process on the same folder is told who is at work', async () => {
   const first = start(out);
   const closed = ended(first);
   await grown(out, 0, first);
+  first.kill('SIGSTOP'); // alive, and sure not to finish meanwhile
   const refused = JSON.parse(await ended(start(out)));
   first.kill('SIGKILL');
   await closed;

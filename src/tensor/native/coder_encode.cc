@@ -11,9 +11,9 @@
 namespace unfold::coder {
 namespace {
 
-// 512 x 1024 floats are 2 MB: they stay near the core, and products of that size run at the speed of large ones (narrower
-// tiles cost OpenBLAS 8%, larger ones fall out of cache).
-constexpr int64_t kRowTile = 512, kFeatureTile = 1024;
+// 2048 x 512 floats are 4 MB. A library packs both sides of every product anew, which costs in proportion to 1/rows +
+// 1/features: 512 x 1024 took 4 to 7% longer, with oneDNN (AVX-512) and OpenBLAS (AVX2) alike; larger tiles leave cache.
+constexpr int64_t kRowTile = 2048, kFeatureTile = 512;
 constexpr int64_t kMostRoom = int64_t{16} << 20;  // bytes of survivors a thread may hold
 
 struct Job {

@@ -4,6 +4,7 @@ import { defineConfig } from 'vitest/config';
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
+    env: { NO_COLOR: '1' }, // with CI set, colours would be on even in a pipe
     pool: 'forks',
     fileParallelism: false,
     testTimeout: 60_000,

@@ -22,6 +22,7 @@
 #include "cores.h"
 #include "own_sgemm.h"
 #include "parallel.h"
+#include "signals.h"
 
 namespace unfold {
 namespace {
@@ -221,6 +222,7 @@ void allow_threads([[maybe_unused]] int n) {
 
 void dnnl(const Product& p, int most_threads) {
   allow_threads(most_threads);
+  const SignalsHeld held;
   const int status = found().dnnl_sgemm(p.trans_a ? 'T' : 'N', p.trans_b ? 'T' : 'N', p.m, p.n, p.k, 1.0f, p.a, p.lda,
                                         p.b, p.ldb, p.accumulate ? 1.0f : 0.0f, p.c, p.ldc);
   if (status != 0) throw Error("dnnl_sgemm failed with status " + std::to_string(status));

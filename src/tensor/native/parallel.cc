@@ -8,6 +8,7 @@
 
 #include "addon.h"
 #include "cores.h"
+#include "signals.h"
 
 #ifdef _OPENMP
 #include <omp.h>
@@ -70,6 +71,7 @@ void run_tasks(int tasks, const std::function<void(int)>& task) {
     return;
   }
   Guard guard;
+  const SignalsHeld held;
 #pragma omp parallel num_threads(tasks)
   {
     // A limited runtime may give fewer threads than asked for: the loop still does every task.
@@ -93,6 +95,7 @@ class Pool {
   void run(int tasks, const std::function<void(int)>& task) {
     std::unique_lock<std::mutex> one(entry_);
     Guard guard;
+    const SignalsHeld held;
     while (static_cast<int>(workers_.size()) < tasks - 1) {
       const int id = static_cast<int>(workers_.size()) + 1;
       workers_.emplace_back([this, id, seen = generation_] { loop(id, seen); });

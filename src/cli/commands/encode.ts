@@ -10,12 +10,12 @@ safetensors file with feature_acts [n, d_sae] and output (the reconstruction, in
 SAELens directory or a finished run of unfold train.`,
   examples: [
     [
-      'unfold encode --coder runs/quickstart/train/run/final --input rows.safetensors --out acts.safetensors',
-      "the tensor called input, through the quickstart's coder",
+      'unfold cache --model checkpoints/novels-4l --prompt "The old man" --hooks blocks.2.hook_resid_pre --out resid.safetensors',
+      'rows to encode: the activations of a prompt',
     ],
     [
-      'unfold encode --coder sae/ --input cache.safetensors --tensor blocks.2.hook_resid_pre --out acts.safetensors',
-      'a tensor that unfold cache wrote',
+      'unfold encode --coder runs/quickstart/train/run/final --input resid.safetensors --tensor blocks.2.hook_resid_pre --out latents.safetensors',
+      "their latents in the quickstart's coder (unfold run quickstart); any SAELens directory does as well",
     ],
   ],
   usesBackend: true,

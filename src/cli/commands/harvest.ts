@@ -10,7 +10,10 @@ const command: CommandSpec = {
 for all) as Arrow shards: a Hugging Face datasets folder, one row per token, with a manifest.
 
 Finished shards are skipped, so the same command goes on where it was stopped or killed, and does nothing when all is
-done. Prints rows, shards and disk space before it starts. Cost: 4 bytes (float16: 2) times the hook's width per token.`,
+done. Prints rows, shards and disk space before it starts. Cost: 4 bytes (float16: 2) times the hook's width per token.
+
+A file for --config: {model: checkpoints/novels-4l, text: {dataset: novels, max_tokens: 200000}, hook_names:
+[blocks.2.hook_resid_pre], dtype: float16}.`,
   examples: [
     [
       'unfold harvest --model checkpoints/novels-4l --dataset novels --hooks blocks.2.hook_resid_pre --max-tokens 200000 --out datasets/resid2',
@@ -21,8 +24,8 @@ done. Prints rows, shards and disk space before it starts. Cost: 4 bytes (float1
       'two hook points in one pass, half the disk',
     ],
     [
-      'unfold harvest --config harvest.yaml --out datasets/big --shards 0..3',
-      'settings from a file; only the first four shards (other processes make the rest)',
+      'unfold harvest --model checkpoints/novels-4l --dataset novels --hooks blocks.0.hook_mlp_out --shard-rows 50000 --shards 0..1 --out datasets/part',
+      'only the first two shards: other processes may make the rest, side by side',
     ],
   ],
   usesBackend: true,

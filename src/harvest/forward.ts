@@ -10,6 +10,7 @@ import { hookWidth } from '../model/hook-names.ts';
 import type { ActivationBlock, HookWidth } from '../shards/block-source.ts';
 import { contentHashOf, type RowIdentity } from '../shards/manifest.ts';
 import type { ShardDtype } from '../shards/schema.ts';
+import { emptyBatch } from '../shards/shuffle.ts';
 import type { Corpus } from '../text/contexts.ts';
 import { type RowRule, rowsOf } from './rows.ts';
 
@@ -89,7 +90,7 @@ export class BlockForward {
     const { first, count } = this.contextsOf(index);
     const { contextSize } = this.#options.rule;
     const rows = rowsOf(tokens, this.#options.rule);
-    const block = trimmed(into ?? emptyBlock(this.hooks, rows.length), this.hooks, rows.length);
+    const block = trimmed(into ?? emptyBatch(this.hooks, rows.length), this.hooks, rows.length);
     const names = this.hooks.map(({ name }) => name);
     const cache = this.#model.activations({ ids: tokens, shape: [count, contextSize] }, names);
     try {
@@ -116,17 +117,6 @@ export class BlockForward {
     const context = this.contextsOf(index).first + Math.floor(at / contextSize);
     return { context, position: at % contextSize, token: tokens[at]! };
   }
-}
-
-/** Zeros for a block of so many rows. */
-export function emptyBlock(hooks: readonly HookWidth[], rows: number): ActivationBlock {
-  return {
-    rows,
-    activations: new Map(hooks.map(({ name, width }) => [name, new Float32Array(rows * width)])),
-    tokenId: new Int32Array(rows),
-    seqId: new Uint32Array(rows),
-    pos: new Uint16Array(rows),
-  };
 }
 
 /** Views on the first `rows` rows of a larger block. */

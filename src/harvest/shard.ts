@@ -6,9 +6,10 @@ import type { StageContext } from '../context.ts';
 import { UnfoldError } from '../errors.ts';
 import type { ActivationBlock } from '../shards/block-source.ts';
 import type { ShardDtype } from '../shards/schema.ts';
+import { emptyBatch } from '../shards/shuffle.ts';
 import type { Sidecar } from '../shards/sidecar.ts';
 import { ShardWriter } from '../shards/writer.ts';
-import { type BlockForward, emptyBlock } from './forward.ts';
+import type { BlockForward } from './forward.ts';
 import type { PlannedShard } from './plan.ts';
 import { unsoundActivation } from './unsound.ts';
 
@@ -36,7 +37,7 @@ export interface ShardJob {
 export function blockBuffers({ hooks, blockRows }: BlockForward, dtype: ShardDtype): BlockBuffers {
   const rows = blockRows.reduce((most, n) => Math.max(most, n), 0);
   const one = (): BlockBuffer => ({
-    block: emptyBlock(hooks, rows),
+    block: emptyBatch(hooks, rows),
     halves:
       dtype === 'float16'
         ? new Map(hooks.map(({ name, width }) => [name, new Uint16Array(rows * width)]))

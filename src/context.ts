@@ -5,8 +5,8 @@
 
 /** One line of progress: a bar with rate and ETA on a terminal, a plain line now and then elsewhere. */
 export interface ProgressBar {
-  /** `done` is absolute, in the bar's unit; `note` is shown beside it (loss, L0, …). */
-  update(done: number, note?: string): void;
+  /** `done` is absolute, in the bar's unit; `note` is shown beside it; `facts` are numbers for machines (loss, l0, …). */
+  update(done: number, note?: string, facts?: Readonly<Record<string, number>>): void;
   /** Ends the line; `note` replaces the bar with a summary. */
   finish(note?: string): void;
 }

@@ -45,8 +45,26 @@ export interface Stage<Settings = unknown> {
    * Goes on where a stopped run left off; stops soon after `context.signal` is aborted, by throwing its reason.
    */
   run(message: StageMessage<Settings>, context: StageContext): Promise<Record<string, Json | undefined>>;
+  /**
+   * How the work can be shared out among several workers, where it can: parts that may be done at the same time, in any
+   * order, in the same folder. Afterwards `run` finds them done, and puts together what is left. Part by part or in one
+   * go, the files are the same byte for byte.
+   */
+  split?: StageSplit<Settings>;
   /** Files or folders, relative to its own, without which it does not count as finished. */
   outputs: readonly string[] | ((settings: Settings) => readonly string[]);
+}
+
+/** See {@link Stage.split}. */
+export interface StageSplit<Settings = unknown> {
+  /** The parts that are not done yet, small JSON each; fewer than two: the stage is better run whole. */
+  parts(message: StageMessage<Settings>, context: StageContext): Promise<{ name: string; part: Json }[]>;
+  /** Does one part; idempotent and resumable as `run` is. */
+  run(
+    message: StageMessage<Settings>,
+    part: Json,
+    context: StageContext,
+  ): Promise<Record<string, Json | undefined>>;
 }
 
 /** stage.json of a finished stage. */

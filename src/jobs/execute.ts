@@ -1,0 +1,26 @@
+/**
+ * @file Does what a message says, in this process: the one way a job's work is done, whoever calls it (the worker's child,
+ * a test). Knows nothing of Redis.
+ */
+import type { StageContext } from '../context.ts';
+import type { JobMessage } from './message.ts';
+import type { JobOutcome } from './protocol.ts';
+
+/** Where the work happens. */
+export interface ExecuteOptions {
+  /** Local folder for copies of what lies on an object store. */
+  scratch: string;
+}
+
+/**
+ * Runs a job to its end, or to the point where its parts have to be done first.
+ * @throws UnfoldError `bad-job`, `not-visible` (a path that this machine does not see), `input-differs`, `busy` (another
+ *   process is at the same files: to be tried again later), and those of the stage; the signal's reason when stopped
+ */
+export async function executeJob(
+  _message: JobMessage,
+  _options: ExecuteOptions,
+  _context: StageContext,
+): Promise<JobOutcome> {
+  throw new Error('internal: not there yet');
+}

@@ -1,0 +1,162 @@
+/**
+ * @file Connects to Redis with ioredis. The first connection answers within seconds, one way or the other; once there was
+ * one, a server that dies is waited for without end, and what was asked meanwhile is done when it is back.
+ */
+import { readFileSync } from 'node:fs';
+import type { ConnectionOptions as TlsOptions } from 'node:tls';
+import { Cluster, type ClusterOptions, Redis, type RedisOptions } from 'ioredis';
+import type { StageContext } from '../../context.ts';
+import { UnfoldError } from '../../errors.ts';
+import { explainConnection } from './explain.ts';
+import type { RedisAddress, TlsFiles } from './url.ts';
+
+/** Milliseconds in which a server has to answer at first. */
+export const FIRST_ANSWER = 5000;
+
+/** Longest pause between attempts to reach a server that was lost, milliseconds. */
+const LONGEST_PAUSE = 2000;
+
+/** Milliseconds without an answer to a command after which a connection counts as dead; BullMQ blocks for at most 10 s. */
+const SILENCE = 30_000;
+
+/** Whether a server was ever reached; decides between giving up and trying again. */
+interface Progress {
+  reached: boolean;
+}
+
+/**
+ * A connection that works.
+ * @param firstAnswer milliseconds; a server that is loading its data is waited for longer
+ * @throws UnfoldError `no-redis` if nobody answers, `bad-queue` if it does not let us in
+ */
+export async function connectRedis(
+  address: RedisAddress,
+  context: StageContext,
+  firstAnswer = FIRST_ANSWER,
+): Promise<Redis | Cluster> {
+  const progress: Progress = { reached: false };
+  const client = makeClient(address, progress, firstAnswer);
+  let last: Error | undefined;
+  const remember = (error: Error) => (last = error);
+  client.on('error', remember);
+  try {
+    await answered(client, context, firstAnswer, address);
+  } catch (error) {
+    client.disconnect();
+    throw explainConnection(address, last ?? (error as Error));
+  }
+  client.off('error', remember);
+  progress.reached = true;
+  reportLosses(client, address, context);
+  return client;
+}
+
+async function answered(
+  client: Redis | Cluster,
+  context: StageContext,
+  firstAnswer: number,
+  address: RedisAddress,
+): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  let stop: (() => void) | undefined;
+  const limit = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => {
+      // Status `connect`: it answers, but is still reading its data, which can take minutes.
+      if (client.status === 'connect') context.note(`Redis at ${address.shown} is loading its data: waiting`);
+      else reject(new Error(`no answer in ${firstAnswer / 1000} s`));
+    }, firstAnswer);
+    stop = () => reject(context.signal.reason);
+    context.signal.addEventListener('abort', stop, { once: true });
+  });
+  try {
+    await Promise.race([client.connect(), limit]);
+  } finally {
+    clearTimeout(timer);
+    if (stop) context.signal.removeEventListener('abort', stop);
+  }
+}
+
+/** Says once that a server is gone, and once that it is back; and keeps `error` from being unheard. */
+function reportLosses(client: Redis | Cluster, address: RedisAddress, context: StageContext): void {
+  let since: number | undefined;
+  let why = '';
+  client.on('error', (error: Error) => (why = error.message));
+  client.on('reconnecting', () => {
+    if (since !== undefined) return;
+    since = Date.now();
+    context.warn(
+      `Redis at ${address.shown} is lost${why ? ` (${why})` : ''}: trying again until it is back; work goes on meanwhile`,
+    );
+  });
+  client.on('ready', () => {
+    if (since === undefined) return;
+    context.note(`Redis at ${address.shown} is back after ${((Date.now() - since) / 1000).toFixed(1)} s`);
+    since = undefined;
+    why = '';
+  });
+}
+
+function makeClient(address: RedisAddress, progress: Progress, firstAnswer: number): Redis | Cluster {
+  const again = (times: number) =>
+    progress.reached ? Math.min(50 * 2 ** Math.min(times, 10), LONGEST_PAUSE) : null;
+  const options: RedisOptions = {
+    ...(address.username === undefined ? {} : { username: address.username }),
+    ...(address.password === undefined ? {} : { password: address.password }),
+    ...(address.tls ? { tls: tlsOptions(address.tls) } : {}),
+    // BullMQ's rule: a command waits for Redis's return and does not fail.
+    maxRetriesPerRequest: null,
+    connectTimeout: firstAnswer,
+    keepAlive: 10_000,
+    socketTimeout: SILENCE,
+    lazyConnect: true,
+    // After a failover the old master refuses to write: find the new one, and ask again.
+    reconnectOnError: (error) => (/^(READONLY|MASTERDOWN)/.test(error.message) ? 2 : false),
+  };
+  const { place, db } = address;
+  if (place.type === 'cluster') return makeCluster(place.nodes, options, again);
+  if (place.type === 'tcp') return new Redis({ ...options, ...place.at, db, retryStrategy: again });
+  if (place.type === 'unix') return new Redis({ ...options, path: place.path, db, retryStrategy: again });
+  return new Redis({
+    ...options,
+    db,
+    sentinels: place.sentinels,
+    name: place.master,
+    ...(place.username === undefined ? {} : { sentinelUsername: place.username }),
+    ...(place.password === undefined ? {} : { sentinelPassword: place.password }),
+    ...(address.tls ? { enableTLSForSentinelMode: true, sentinelTLS: tlsOptions(address.tls) } : {}),
+    sentinelRetryStrategy: again,
+    retryStrategy: again,
+    failoverDetector: true,
+  });
+}
+
+function makeCluster(
+  nodes: { host: string; port: number }[],
+  options: RedisOptions,
+  again: (times: number) => number | null,
+): Cluster {
+  const cluster: ClusterOptions = { redisOptions: options, clusterRetryStrategy: again, lazyConnect: true };
+  // Names are left to TLS to resolve: an address would not match the certificate.
+  if (options.tls) cluster.dnsLookup = (host, callback) => callback(null, host);
+  return new Cluster(nodes, cluster);
+}
+
+function tlsOptions(files: TlsFiles): TlsOptions {
+  const read = (name: 'ca' | 'cert' | 'key') => {
+    const path = files[name];
+    if (path === undefined) return {};
+    try {
+      return { [name]: readFileSync(path) };
+    } catch (cause) {
+      throw new UnfoldError('bad-queue', {
+        where: `the queue’s URL: ?${name}=${path}`,
+        expected: 'a PEM file',
+        found: (cause as Error).message,
+        todo: 'correct the path; it is relative to the folder that you are in',
+        cause,
+      });
+    }
+  };
+  const name = files.servername === undefined ? {} : { servername: files.servername };
+  return { ...read('ca'), ...read('cert'), ...read('key'), ...name };
+}

@@ -1,0 +1,51 @@
+/**
+ * @file What a direct job is: one function of the library that a message can call, whose files are all in the job's own
+ * folder. (Stages of pipelines are src/pipeline/stage.ts; both are run by src/jobs/execute.ts.)
+ *
+ * To add one: a file here that exports a {@link JobKind}, one line in index.ts, and one entry in the table of
+ * test/jobs/kinds/conformance.test.ts, which holds every kind to this contract. For `unfold enqueue NAME …flags` the
+ * command of the same name also gets a `job` (src/cli/command.ts).
+ */
+import { z } from 'zod';
+import type { StageContext } from '../../context.ts';
+import { UnfoldError } from '../../errors.ts';
+
+/**
+ * A kind of direct job.
+ *
+ * A job may be begun at any time by any process, be killed at any moment, and be run again after it was done. So `run`
+ * takes a lock of its folder (or of its part of the folder), writes files whole or not at all, goes on where a killed run
+ * left off, and writes its manifest last. What is done is not done again.
+ */
+export interface JobKind<Settings = unknown> {
+  /** The queue's name, and what a person calls it: `train`. */
+  readonly stage: string;
+  /** Its settings as they are in the message: JSON, defaults filled in, paths absolute. */
+  readonly schema: z.ZodType<Settings>;
+  /**
+   * Does what is left to do in the folder `out` and returns a small result (numbers, names, relative paths; under 16 kB as
+   * JSON): what the command's --json prints. `skipped: true` in it says that all was done before.
+   * @throws UnfoldError that says what the user can mend; the signal's reason when stopped
+   */
+  run(settings: Settings, out: string, context: StageContext): Promise<Record<string, unknown>>;
+  /** Absolute paths that have to exist on the machine that runs it; names of a hub are not among them. */
+  visible(settings: Settings): string[];
+}
+
+/** A result in the queue is for reading; data is in files. */
+export const MAX_RESULT_BYTES = 16 * 1024;
+
+/**
+ * Checks a message's settings.
+ * @throws UnfoldError `bad-setting` that names every setting that is wrong
+ */
+export function parseSettings<Settings>(kind: JobKind<Settings>, settings: unknown): Settings {
+  const parsed = kind.schema.safeParse(settings);
+  if (parsed.success) return parsed.data;
+  throw new UnfoldError('bad-setting', {
+    where: `the settings of a job ${kind.stage}`,
+    expected: 'settings that the job knows',
+    found: z.prettifyError(parsed.error).replaceAll('\n', ' '),
+    todo: `unfold enqueue ${kind.stage} --help lists them; queue the job again`,
+  });
+}

@@ -2,28 +2,41 @@
  * @file Runs stages in order, each once: a finished one is skipped, a started one goes on, and what depends on a changed
  * setting (and nothing else) is made anew, in a folder of its own. Killed at any moment, the same call goes on.
  */
-import { mkdir, readdir, rm, symlink, unlink } from 'node:fs/promises';
-import { join } from 'node:path';
+import { readdir, rm } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { StageContext } from '../context.ts';
-import { internal } from '../errors.ts';
-import { exists, hashOf, readJson, writeJson } from '../files.ts';
+import { internal, UnfoldError } from '../errors.ts';
+import { exists, hashOf } from '../files.ts';
 import { lockDirectory } from '../lock.ts';
-import type { Json, Stage, StageInput, StageManifest } from './stage.ts';
+import {
+  finishedManifest,
+  type PlannedStage,
+  pointAt,
+  runStage,
+  type StageFinish,
+  type StageRun,
+  stageDirectory,
+} from './run-stage.ts';
+import type { Json, Stage } from './stage.ts';
 
-/** A stage with its settings, to be run in a pipeline. */
-export interface PlannedStage {
-  stage: Stage;
-  settings: unknown;
+export type { PlannedStage } from './run-stage.ts';
+
+/** What a stage's folder is named after. */
+export interface StageKey {
+  name: string;
+  /** Hash of all that determines its files. */
+  key: string;
+  identity: Json;
+  /** Keys of the stages it reads. */
+  inputs: Record<string, string>;
 }
 
 /** What will happen to a stage. */
-export interface StagePlan {
-  name: string;
-  key: string;
+export interface StagePlan extends StageKey {
   dir: string;
   /** `finished`: its files are there and will be used; `started`: it will go on; `new`: it will begin. */
   state: 'finished' | 'started' | 'new';
-  identity: Json;
   /** Wall-clock seconds it took, if finished. */
   seconds?: number;
 }
@@ -38,7 +51,7 @@ export interface StageOutcome extends StagePlan {
 
 /** How to run. */
 export interface RunOptions {
-  /** The run directory; one process at a time. */
+  /** The run directory; one such run at a time. */
   out: string;
   /** This stage and those that depend on it are made again although finished. */
   from?: string;
@@ -46,19 +59,32 @@ export interface RunOptions {
   onStage?(outcome: StagePlan & { event: 'skip' | 'begin' | 'end' }): void;
 }
 
-/** The key of every stage and whether it is finished; computes hashes, makes nothing. */
-export async function planStages(planned: readonly PlannedStage[], out: string): Promise<StagePlan[]> {
-  const plans = new Map<string, StagePlan>();
+/** The key of a stage from what determines it. */
+export function keyOf(stage: Stage, identity: Json, inputs: Record<string, string>): string {
+  return hashOf({ stage: stage.name, version: stage.version, identity, inputs });
+}
+
+/** The key of every stage, in order; computes hashes and looks at no folder. */
+export async function stageKeys(planned: readonly PlannedStage[]): Promise<StageKey[]> {
+  const keys = new Map<string, StageKey>();
   for (const { stage, settings } of planned) {
     const identity = await stage.identity(settings);
-    const inputs = Object.fromEntries(needed(stage, plans).map((plan) => [plan.name, plan.key]));
-    const key = hashOf({ stage: stage.name, version: stage.version, identity, inputs });
-    const dir = join(out, `${stage.name}-${key.slice(0, 8)}`);
-    const manifest = await finishedManifest({ stage, settings }, dir, key);
-    const state = manifest ? 'finished' : (await exists(dir)) ? 'started' : 'new';
-    plans.set(stage.name, { name: stage.name, key, dir, state, identity, seconds: manifest?.seconds });
+    const inputs = Object.fromEntries(needed(stage, keys).map(({ name, key }) => [name, key]));
+    keys.set(stage.name, { name: stage.name, key: keyOf(stage, identity, inputs), identity, inputs });
   }
-  return [...plans.values()];
+  return [...keys.values()];
+}
+
+/** The key of every stage and whether it is finished in `out`; makes nothing. */
+export async function planStages(planned: readonly PlannedStage[], out: string): Promise<StagePlan[]> {
+  const plans: StagePlan[] = [];
+  for (const [i, of] of (await stageKeys(planned)).entries()) {
+    const dir = stageDirectory(out, of.name, of.key);
+    const manifest = await finishedManifest(planned[i]!, dir, of.key);
+    const state = manifest ? 'finished' : (await exists(dir)) ? 'started' : 'new';
+    plans.push({ ...of, dir, state, seconds: manifest?.seconds });
+  }
+  return plans;
 }
 
 /** Runs what is not finished, in the order given (a stage comes after those it needs). */
@@ -83,73 +109,49 @@ export async function runStages(
 }
 
 async function runOne(
-  planned: PlannedStage,
+  { stage, settings }: PlannedStage,
   plan: StagePlan,
   done: ReadonlyMap<string, StageOutcome>,
   options: RunOptions,
   context: StageContext,
 ): Promise<StageOutcome> {
-  const { stage, settings } = planned;
-  const finished = await finishedManifest(planned, plan.dir, plan.key);
-  if (finished) {
-    options.onStage?.({ ...plan, event: 'skip' });
-    await pointAt(options.out, stage.name, plan.dir);
-    return { ...plan, skipped: true, seconds: finished.seconds, result: finished.result };
-  }
-  options.onStage?.({ ...plan, event: 'begin' });
+  const { key, identity, dir } = plan;
   const inputs = Object.fromEntries(
     needed(stage, done).map(({ name, dir, key, result }) => [name, { dir, key, result }]),
   );
-  const clock = await startClock(plan.dir);
-  await pointAt(options.out, stage.name, plan.dir);
-  let result: Record<string, Json | undefined>;
-  try {
-    result = await stage.run({ settings, inputs, dir: plan.dir }, context);
-  } catch (error) {
-    await clock.save();
-    throw error;
-  }
-  const manifest = await writeManifest(stage, plan, inputs, result, clock.seconds());
-  await clock.remove();
-  options.onStage?.({ ...plan, seconds: manifest.seconds, event: 'end' });
-  return { ...plan, state: 'finished', skipped: false, seconds: manifest.seconds, result };
-}
-
-async function writeManifest(
-  stage: Stage,
-  plan: StagePlan,
-  inputs: Record<string, StageInput>,
-  result: StageManifest['result'],
-  seconds: number,
-): Promise<StageManifest> {
-  const manifest: StageManifest = {
-    kind: 'unfold.stage/1',
-    stage: stage.name,
-    version: stage.version,
-    key: plan.key,
-    identity: plan.identity,
-    inputs: Object.fromEntries(Object.entries(inputs).map(([name, input]) => [name, input.key])),
-    result,
-    seconds,
-    finished_at: new Date().toISOString(),
+  const run = { stage, settings, key, identity, dir, inputs };
+  const begins = async () => {
+    options.onStage?.({ ...plan, event: 'begin' });
+    await pointAt(options.out, stage.name, dir);
   };
-  await writeJson(join(plan.dir, 'stage.json'), manifest);
-  return manifest;
+  const { manifest, skipped } = await runInTurn(run, context, begins);
+  const { seconds, result } = manifest;
+  if (skipped) await pointAt(options.out, stage.name, dir);
+  options.onStage?.({ ...plan, seconds, event: skipped ? 'skip' : 'end' });
+  return { ...plan, state: 'finished', skipped, seconds, result };
 }
 
-/** The manifest, if it is this key's and everything the stage is known by is still there. */
-async function finishedManifest(
-  { stage, settings }: PlannedStage,
-  dir: string,
-  key: string,
-): Promise<StageManifest | undefined> {
-  const path = join(dir, 'stage.json');
-  if (!(await exists(path))) return undefined;
-  const manifest = (await readJson(path).catch(() => undefined)) as StageManifest | undefined;
-  if (manifest?.kind !== 'unfold.stage/1' || manifest.key !== key) return undefined;
-  const outputs = typeof stage.outputs === 'function' ? stage.outputs(settings) : stage.outputs;
-  for (const output of outputs) if (!(await exists(join(dir, output)))) return undefined;
-  return manifest;
+/** Longest pause between two looks at a stage that another process is at, milliseconds. */
+const PATIENCE_MS = 5_000;
+
+/** Runs a stage; while a worker of the queue has it, or parts of it, waits for that. */
+async function runInTurn(
+  run: StageRun,
+  context: StageContext,
+  begins: () => Promise<void>,
+): Promise<StageFinish> {
+  for (let pause = 500; ; pause = Math.min(PATIENCE_MS, 2 * pause)) {
+    try {
+      return await runStage(run, context, begins);
+    } catch (error) {
+      if (!(error instanceof UnfoldError) || error.kind !== 'locked') throw error;
+      if (pause === 500)
+        context.note(
+          `${run.stage.name}: waiting, for there is ${error.lesson.found} (${error.lesson.where})`,
+        );
+      await delay(pause, undefined, { signal: context.signal }).catch(() => context.signal.throwIfAborted());
+    }
+  }
 }
 
 function needed<T>(stage: Stage, known: ReadonlyMap<string, T>): T[] {
@@ -166,29 +168,19 @@ async function forget(
 ): Promise<void> {
   const again = new Set([from]);
   for (const { stage } of planned) if (stage.needs.some((name) => again.has(name))) again.add(stage.name);
-  for (const plan of plans) if (again.has(plan.name)) await rm(plan.dir, { recursive: true, force: true });
-}
-
-/** `out/NAME` leads to the folder of the settings at hand: a stable path to paste into other commands. */
-async function pointAt(out: string, name: string, dir: string): Promise<void> {
-  const link = join(out, name);
-  await unlink(link).catch(() => undefined);
-  await symlink(dir.slice(dir.lastIndexOf('/') + 1), link);
-}
-
-/** Seconds spent in a stage over all its attempts; an attempt that is killed outright is not counted. */
-async function startClock(dir: string) {
-  await mkdir(dir, { recursive: true });
-  const path = join(dir, '.seconds.json');
-  const before = ((await readJson(path).catch(() => 0)) as number) || 0;
-  const began = performance.now();
-  const seconds = () => Math.round((before + (performance.now() - began) / 1000) * 1000) / 1000;
-  return { seconds, save: () => writeJson(path, seconds()), remove: () => rm(path, { force: true }) };
+  for (const plan of plans) {
+    if (!again.has(plan.name)) continue;
+    if (!(await exists(plan.dir))) continue;
+    // Not while a worker of the queue is at it; the lock file goes with the folder.
+    const lock = await lockDirectory(plan.dir);
+    await rm(plan.dir, { recursive: true, force: true });
+    await lock.release();
+  }
 }
 
 /** Folders in `out` of stages under other settings: kept, because a finished stage is never made twice. */
 export async function otherFolders(plans: readonly StagePlan[], out: string): Promise<string[]> {
-  const current = new Set(plans.map((plan) => plan.dir.slice(plan.dir.lastIndexOf('/') + 1)));
+  const current = new Set(plans.map((plan) => basename(plan.dir)));
   const names = plans.map((plan) => plan.name).join('|');
   const pattern = new RegExp(`^(${names})-[0-9a-f]{8}$`);
   const entries = await readdir(out).catch(() => []);

@@ -57,8 +57,15 @@ export interface Stage<Settings = unknown> {
 
 /** See {@link Stage.split}. */
 export interface StageSplit<Settings = unknown> {
-  /** The parts that are not done yet, small JSON each; fewer than two: the stage is better run whole. */
-  parts(message: StageMessage<Settings>, context: StageContext): Promise<{ name: string; part: Json }[]>;
+  /**
+   * The parts that are not done yet, small JSON each, `most` of them at most; fewer than two: the stage is better run whole.
+   * Names are short, of letters, digits, `_` and `-`, and say what is in the part.
+   */
+  parts(
+    message: StageMessage<Settings>,
+    most: number,
+    context: StageContext,
+  ): Promise<{ name: string; part: Json }[]>;
   /** Does one part; idempotent and resumable as `run` is. */
   run(
     message: StageMessage<Settings>,

@@ -1,0 +1,158 @@
+/**
+ * @file One stage in its folder, run once: what `unfold run` and a worker of the queue have in common. The folder's lock
+ * lets one process at a time run the stage as a whole; parts of it (Stage.split) lock what they write instead. stage.json,
+ * written last, is what makes the folder count; a finished one is left alone.
+ */
+import { mkdir, readdir, rename, rm, symlink } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import type { StageContext } from '../context.ts';
+import { exists, readJson, writeJson } from '../files.ts';
+import { lockDirectory } from '../lock.ts';
+import type { Json, Stage, StageInput, StageManifest } from './stage.ts';
+
+/** A stage with its settings. */
+export interface PlannedStage {
+  stage: Stage;
+  settings: unknown;
+}
+
+/** A stage that is ready to run: its inputs are finished. */
+export interface StageRun extends PlannedStage {
+  key: string;
+  identity: Json;
+  /** The stage's own folder. */
+  dir: string;
+  inputs: Record<string, StageInput>;
+}
+
+/** What is in a finished stage's folder. */
+export interface StageFinish {
+  manifest: StageManifest;
+  /** True if it was finished before. */
+  skipped: boolean;
+}
+
+/** The folder of a stage within a run directory; a key's first 8 digits tell settings apart. */
+export function stageDirectory(out: string, name: string, key: string): string {
+  return join(out, `${name}-${key.slice(0, 8)}`);
+}
+
+/**
+ * Does what is left to do and writes stage.json.
+ * @param begins told once it is clear that there is something to do
+ * @throws UnfoldError `locked` when another process is at it, and those of the stage; the signal's reason when stopped
+ */
+export async function runStage(
+  run: StageRun,
+  context: StageContext,
+  begins: () => void | Promise<void> = () => {},
+): Promise<StageFinish> {
+  const before = await finishedManifest(run, run.dir, run.key);
+  if (before) return { manifest: before, skipped: true };
+  const lock = await lockDirectory(run.dir);
+  try {
+    // Whoever held the lock until now may have finished it.
+    const finished = await finishedManifest(run, run.dir, run.key);
+    if (finished) return { manifest: finished, skipped: true };
+    await begins();
+    return { manifest: await runLocked(run, context), skipped: false };
+  } finally {
+    await lock.release();
+  }
+}
+
+async function runLocked(run: StageRun, context: StageContext): Promise<StageManifest> {
+  const { stage, settings, inputs, dir, key, identity } = run;
+  const clock = await startClock(dir);
+  try {
+    const result = await stage.run({ settings, inputs, dir }, context);
+    const manifest: StageManifest = {
+      kind: 'unfold.stage/1',
+      stage: stage.name,
+      version: stage.version,
+      key,
+      identity,
+      inputs: Object.fromEntries(Object.entries(inputs).map(([name, input]) => [name, input.key])),
+      result,
+      seconds: await secondsSpent(dir, clock.seconds()),
+      finished_at: new Date().toISOString(),
+    };
+    await writeJson(join(dir, 'stage.json'), manifest);
+    await forgetClocks(dir);
+    return manifest;
+  } catch (error) {
+    await clock.save();
+    throw error;
+  }
+}
+
+/**
+ * Does one part of a stage that can be shared out (see {@link Stage.split}); stage.json is left to {@link runStage}.
+ * @param name of the part, under which the time it takes is remembered
+ */
+export async function runStagePart(
+  { stage, settings, inputs, dir }: StageRun,
+  { name, part }: { name: string; part: Json },
+  context: StageContext,
+): Promise<Record<string, Json | undefined>> {
+  const clock = await startClock(dir, name);
+  try {
+    return await stage.split!.run({ settings, inputs, dir }, part, context);
+  } finally {
+    await clock.save().catch(() => undefined);
+  }
+}
+
+/** The manifest, if it is this key's and everything the stage is known by is still there. */
+export async function finishedManifest(
+  { stage, settings }: PlannedStage,
+  dir: string,
+  key: string,
+): Promise<StageManifest | undefined> {
+  const path = join(dir, 'stage.json');
+  if (!(await exists(path))) return undefined;
+  const manifest = (await readJson(path).catch(() => undefined)) as StageManifest | undefined;
+  if (manifest?.kind !== 'unfold.stage/1' || manifest.key !== key) return undefined;
+  const outputs = typeof stage.outputs === 'function' ? stage.outputs(settings) : stage.outputs;
+  for (const output of outputs) if (!(await exists(join(dir, output)))) return undefined;
+  return manifest;
+}
+
+/** `out/NAME` leads to the folder of the settings at hand: a stable path to paste into other commands. */
+export async function pointAt(out: string, name: string, dir: string): Promise<void> {
+  const fresh = join(out, `.${name}.${process.pid}`);
+  await rm(fresh, { force: true });
+  await symlink(basename(dir), fresh);
+  // Renamed over the old link: others that read it meanwhile find one or the other.
+  await rename(fresh, join(out, name));
+}
+
+const CLOCK = /^\.seconds(-[\w.-]+)?\.json$/;
+
+/** Seconds spent in a stage or a part of it over all its attempts; an attempt that is killed outright is not counted. */
+async function startClock(dir: string, part?: string) {
+  await mkdir(dir, { recursive: true });
+  const path = join(dir, part === undefined ? '.seconds.json' : `.seconds-${part}.json`);
+  const before = await secondsIn(path);
+  const began = performance.now();
+  const seconds = () => before + (performance.now() - began) / 1000;
+  return { seconds, save: () => writeJson(path, rounded(seconds())) };
+}
+
+/** The time of the stage itself and of all its parts, rounded to milliseconds. */
+async function secondsSpent(dir: string, own: number): Promise<number> {
+  let sum = own;
+  for (const name of await readdir(dir))
+    if (CLOCK.test(name) && name !== '.seconds.json') sum += await secondsIn(join(dir, name));
+  return rounded(sum);
+}
+
+async function forgetClocks(dir: string): Promise<void> {
+  for (const name of await readdir(dir)) if (CLOCK.test(name)) await rm(join(dir, name), { force: true });
+}
+
+async function secondsIn(path: string): Promise<number> {
+  return Number(await readJson(path).catch(() => 0)) || 0;
+}
+
+const rounded = (seconds: number) => Math.round(seconds * 1000) / 1000;

@@ -28,3 +28,13 @@ export function silent(signal: AbortSignal = new AbortController().signal): Stag
   const bar: ProgressBar = { update() {}, finish() {} };
   return { bar: () => bar, note() {}, warn() {}, signal };
 }
+
+/** The same context, stopped by `signal` too. */
+export function alsoStoppedBy(signal: AbortSignal, context: StageContext): StageContext {
+  return {
+    bar: (label, total, unit, done) => context.bar(label, total, unit, done),
+    note: (message) => context.note(message),
+    warn: (message) => context.warn(message),
+    signal: AbortSignal.any([context.signal, signal]),
+  };
+}

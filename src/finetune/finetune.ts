@@ -121,7 +121,7 @@ async function inModel(opened: Opened, context: StageContext): Promise<FinetuneR
   const order = new ContextOrder(trained, resolved.train.data_seed);
   const splice = { model: world.model, hookIn, hookOut, exclusions: world.exclusions };
   const plan = await planFinetune({ ...opened, dir: options.out, order, splice });
-  const lock = await lockDirectory(plan.dir);
+  const lock = await lockDirectory(plan.dir, context);
   try {
     await beginRun(plan.dir, plan.config);
     const finished = await finishedRun(plan, coder);

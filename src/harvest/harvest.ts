@@ -8,7 +8,7 @@
  * makes the missing shards and ends with the bytes that an undisturbed run would have written.
  */
 import { join } from 'node:path';
-import type { StageContext } from '../context.ts';
+import { alsoStoppedBy, type StageContext } from '../context.ts';
 import { UnfoldError } from '../errors.ts';
 import type { Tokenizer } from '../model/tokenizer.ts';
 import { packageVersion } from '../package-version.ts';
@@ -19,7 +19,7 @@ import { type Deviation, measureDeviation } from './deviation.ts';
 import { finishedShards, finishHarvest } from './finish.ts';
 import { BlockForward, type HookedModel } from './forward.ts';
 import { type HarvestInputs, openInputs } from './inputs.ts';
-import { lockShards } from './lock.ts';
+import { lockShards } from '../lock.ts';
 import {
   checkDisk,
   gigabytes,
@@ -105,7 +105,7 @@ interface Job {
   force: boolean | undefined;
 }
 
-async function harvestInto(out: string, job: Job, context: StageContext): Promise<HarvestResult> {
+async function harvestInto(out: string, job: Job, outer: StageContext): Promise<HarvestResult> {
   const { settings, inputs } = job;
   const forward = new BlockForward(inputs.model, inputs.corpus, inputs.forward);
   const plan = planHarvest({
@@ -116,7 +116,8 @@ async function harvestInto(out: string, job: Job, context: StageContext): Promis
     shardRows: settings.shard_rows,
   });
   const range = parseShardRange(job.shards, plan.shards.length);
-  const unlock = await lockShards(out, range);
+  const unlock = await lockShards(out, range, outer);
+  const context = alsoStoppedBy(unlock.signal, outer);
   try {
     const manifest = await begin(out, await startManifest(settings, forward, plan, context));
     const wanted = plan.shards.slice(range.first, range.last + 1);
@@ -163,6 +164,7 @@ async function makeShards(
   const bar = context.bar('harvest', total, 'tokens');
   const began = performance.now();
   let tokens = 0;
+  let made = 0;
   for (const shard of missing) {
     const progress = (more: number) => {
       tokens += more;
@@ -175,6 +177,8 @@ async function makeShards(
       context,
       progress,
     });
+    made++;
+    bar.update(tokens, `shard ${shard.index + 1}`, { shards_made: made, shards_missing: missing.length - made });
   }
   const seconds = (performance.now() - began) / 1000;
   bar.finish();

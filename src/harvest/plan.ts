@@ -4,9 +4,9 @@
  */
 import { statfs } from 'node:fs/promises';
 import { UnfoldError } from '../errors.ts';
+import type { ShardRange } from '../lock.ts';
 import type { HookWidth } from '../shards/block-source.ts';
 import { rowBytes, type ShardDtype, shardName } from '../shards/schema.ts';
-import type { ShardRange } from './lock.ts';
 
 /** One file of the harvest. */
 export interface PlannedShard {

@@ -84,7 +84,7 @@ export async function trainSweep(options: SweepOptions, context: StageContext): 
   const settings = expandSweep(sweep);
   return withRows(options, async (source, origin) => {
     const planned = planSweep(out, settings, source, origin);
-    const lock = await lockDirectory(out);
+    const lock = await lockDirectory(out, context);
     try {
       await writeManifest(out, source, planned);
       const outcomes = await trainRuns(planned, source, context);

@@ -12,7 +12,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { WEIGHTS_FILE } from '../coders/formats/saelens.ts';
 import { trainableNamed } from '../coders/registry.ts';
-import type { StageContext } from '../context.ts';
+import { alsoStoppedBy, type StageContext } from '../context.ts';
 import type { UnfoldError } from '../errors.ts';
 import { exists, readJson, writeJson } from '../files.ts';
 import { type Lock, lockDirectory } from '../lock.ts';
@@ -148,11 +148,13 @@ export function planRun(
 export async function trainRuns(
   planned: readonly PlannedRun[],
   source: BlockSource,
-  context: StageContext,
+  outer: StageContext,
 ): Promise<RunOutcome[]> {
   const locks: Lock[] = [];
   try {
-    for (const { dir } of planned) locks.push(await lockDirectory(dir));
+    for (const { dir } of planned) locks.push(await lockDirectory(dir, outer));
+    const lost = AbortSignal.any(locks.map((lock) => lock.signal));
+    const context = alsoStoppedBy(lost, outer);
     for (const { dir, config } of planned) await beginRun(dir, config);
     const outcomes = new Map<PlannedRun, RunOutcome>();
     for (const plan of planned) {

@@ -3,9 +3,9 @@ import { readdir, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { beforeEach, expect, test } from 'vitest';
-import { lockShards } from '../../src/harvest/lock.ts';
-import { checkDisk } from '../../src/harvest/plan.ts';
-import { folder } from './helpers.ts';
+import { checkDisk } from '../src/harvest/plan.ts';
+import { lockShards } from '../src/lock.ts';
+import { folder } from './harvest/helpers.ts';
 
 let dir: string;
 beforeEach(async () => {

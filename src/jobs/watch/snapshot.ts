@@ -1,15 +1,80 @@
 /**
- * @file All flows of a queue at one moment, as plain data: see view.ts.
+ * @file All flows of a queue at one moment, as plain data (view.ts): which job is where in one transaction, then the jobs'
+ * hashes page by page. A job that moves between the two is shown where it was.
  */
+import { z } from 'zod';
+import { type CancelRequest, KEYS, parseQueueName, type WorkerRecord } from '../names.ts';
 import type { QueueConnection } from '../redis/open.ts';
-import type { FlowView, SnapshotFilter } from './view.ts';
+import { flowsOf } from './flow-view.ts';
+import { guessFlow, viewJob } from './job-view.ts';
+import { type Found, findJobs, jsonOf, parseJobKey, queueNames, readJobs } from './read.ts';
+import type { FlowView, JobView, SnapshotFilter } from './view.ts';
+import { workers } from './workers.ts';
 
 export type { FlowView, JobState, JobView, SnapshotFilter } from './view.ts';
+export { workers } from './workers.ts';
+
+const cancelRequest: z.ZodType<CancelRequest> = z.object({ by: z.string(), reason: z.string() });
 
 /** Flows, newest first. Jobs whose data is garbage are listed too, with a `problem`. */
 export async function snapshot(
-  _connection: QueueConnection,
-  _filter: SnapshotFilter = {},
+  connection: QueueConnection,
+  filter: SnapshotFilter = {},
 ): Promise<FlowView[]> {
-  throw new Error('internal: not there yet');
+  const { client } = connection;
+  const [names, cancelled, now, alive] = await Promise.all([
+    queueNames(client),
+    client.hgetall(KEYS.cancel),
+    connection.time(),
+    workers(connection),
+  ]);
+  const found = await findJobs(client, names);
+  const raw = await readJobs(client, wanted(found, filter, now));
+  const views = raw.map((job) => {
+    const view = viewJob(job, cancelOf(cancelled[job.id]), now);
+    return { view: withWorker(view, alive), parent: parseJobKey(job.fields?.parentKey ?? '') };
+  });
+  const flows = flowsOf(views, now).filter(({ id }) => id.startsWith(filter.flow ?? ''));
+  const chosen = flows.map((flow) => onlyJobs(flow, filter)).filter((flow) => flow.roots.length > 0);
+  return chosen.slice(0, filter.limit);
+}
+
+/** Jobs worth reading, as far as that can be told from their ids and places. */
+function wanted(found: readonly Found[], filter: SnapshotFilter, now: number): Found[] {
+  const named = filter.flow ? found.filter(({ id }) => id.startsWith(filter.flow!)) : [...found];
+  if (filter.completedWithin === undefined) return named;
+  const since = now - filter.completedWithin;
+  const fresh = new Set<string>();
+  for (const { queue, id, place, score } of named) {
+    if (place !== 'completed' || score >= since) fresh.add(guessFlow(queue, id));
+  }
+  return named.filter(({ queue, id }) => fresh.has(guessFlow(queue, id)));
+}
+
+function cancelOf(text: string | undefined): CancelRequest | undefined {
+  if (text === undefined) return undefined;
+  return cancelRequest.safeParse(jsonOf(text)).data ?? { by: 'somebody', reason: '' };
+}
+
+/** Names the worker of a running job, and tells when it is silent. */
+function withWorker(view: JobView, alive: readonly WorkerRecord[]): JobView {
+  if (view.state !== 'active') return view;
+  const holder = alive.find(({ jobs }) => jobs.includes(view.id));
+  if (holder) view.worker = { id: holder.id, host: holder.host, pid: holder.pid };
+  else if (view.worker && !alive.some(({ id }) => id === view.worker?.id)) view.worker.lost = true;
+  return view;
+}
+
+/** The flow with those jobs only that the filter names, each under its nearest kept ancestor. */
+function onlyJobs(flow: FlowView, { states, stages }: SnapshotFilter): FlowView {
+  if (!states && !stages) return flow;
+  const keeps = (job: JobView) =>
+    (!states || states.includes(job.state)) &&
+    (!stages || stages.includes(job.stage) || stages.includes(parseQueueName(job.queue).stage));
+  const prune = (jobs: JobView[]): JobView[] =>
+    jobs.flatMap((job) => {
+      const children = prune(job.children);
+      return keeps(job) ? [{ ...job, children }] : children;
+    });
+  return { ...flow, roots: prune(flow.roots) };
 }

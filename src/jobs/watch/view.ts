@@ -56,8 +56,8 @@ export interface JobView {
   rate?: number;
   /** Seconds left, while it runs. */
   eta?: number;
-  /** Who has it, or had it last. */
-  worker?: { id: string; host: string; pid: number };
+  /** Who has it, or had it last; `lost`: it runs by the books, but its worker has been silent for long. */
+  worker?: { id: string; host: string; pid: number; lost?: true };
   /** Attempts that ended, and how many there may be. */
   attempts: number;
   maxAttempts: number;
@@ -79,9 +79,7 @@ export interface JobView {
   failedReason?: string;
   /** What a completed job returned. */
   result?: unknown;
-  /** Ids of the children that are not done, of a job that waits. */
-  waitsFor?: string[];
-  /** Ids of the failed or cancelled jobs below a blocked one. */
+  /** Ids of the failed or cancelled jobs below a blocked one; ten of them at most. */
   blockedBy?: string[];
   /** The folder that the person named. */
   out?: string;

@@ -8,7 +8,7 @@ import { type StageContext, silent } from '../context.ts';
 import type { BlockSource } from '../shards/block-source.ts';
 import { countedMask, type Exclusions } from './counted.ts';
 import { definitionsOf, type Metrics } from './definitions.ts';
-import { breathe, noneCounted, summaryLine } from './evaluate.ts';
+import { breathe, factsOf, noneCounted, summaryLine } from './evaluate.ts';
 import { rowsOf } from './evaluate-rows.ts';
 import { pickRows, replaceRows, splice } from './hook-rows.ts';
 import { liveHooks } from './live-hooks.ts';
@@ -72,6 +72,7 @@ export async function evaluateLayers(
   }
   const result = run.result();
   if (result.tokens.counted === 0) throw noneCounted(result.tokens.total);
+  bar.update(tokens.contexts, undefined, factsOf(result.metrics));
   bar.finish(summaryLine(result.metrics));
   return result;
 }
@@ -92,6 +93,7 @@ export async function evaluateLayersRows(
     bar.update(i + 1);
   }
   const result = run.result();
+  bar.update(source.blockRows.length, undefined, factsOf(result.metrics));
   bar.finish(summaryLine(result.metrics));
   return { ...result, tokens: { ...result.tokens, contexts: source.blockRows.length } };
 }

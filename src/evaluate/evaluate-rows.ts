@@ -8,7 +8,7 @@ import type { BlockSource } from '../shards/block-source.ts';
 import { type CoderHooks, hooksOf } from './coder-hooks.ts';
 import { passThrough } from './coder-pass.ts';
 import { definitionsOf } from './definitions.ts';
-import { breathe, type Evaluation, summaryLine } from './evaluate.ts';
+import { breathe, type Evaluation, factsOf, summaryLine } from './evaluate.ts';
 import { ReconstructionAccumulator } from './reconstruction.ts';
 import { SparsityAccumulator } from './sparsity.ts';
 import { weightStatistics } from './weights.ts';
@@ -34,6 +34,7 @@ export async function evaluateRows(
     bar.update(i + 1);
   }
   const metrics = { ...reconstruction.result(), ...sparsity.result() };
+  bar.update(source.blockRows.length, undefined, factsOf(metrics));
   bar.finish(summaryLine(metrics));
   return {
     metrics,

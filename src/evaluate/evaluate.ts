@@ -77,6 +77,7 @@ export async function evaluate(
     bar.update(options.tokens.contexts + batch.start + batch.rows.length);
   }
   const result = run.result();
+  bar.update(options.tokens.contexts * 2, undefined, factsOf(result.metrics));
   bar.finish(summaryLine(result.metrics));
   return result;
 }
@@ -86,6 +87,23 @@ export async function breathe(context: StageContext): Promise<void> {
   await new Promise(setImmediate);
   context.signal.throwIfAborted();
 }
+
+/** Metrics for whoever watches from afar. */
+export function factsOf(metrics: Metrics): Record<string, number> {
+  return Object.fromEntries(
+    TOLD.flatMap((name) => (metrics[name] === undefined ? [] : [[name, metrics[name]]])),
+  );
+}
+
+const TOLD = [
+  'explained_variance',
+  'l0',
+  'mse',
+  'ce_loss_score',
+  'ce_loss_with_sae',
+  'ce_loss_without_sae',
+  'kl_div_with_sae',
+] as const;
 
 /** One line for the end of a progress bar. */
 export function summaryLine(metrics: Metrics): string {

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import type { CoderHooks } from '../coders/training.ts';
 import type { StageContext } from '../context.ts';
 import type { RowBatch } from '../shards/shuffle.ts';
+import { FactReporter } from '../train/facts.ts';
 import type { MetricsLine } from '../train/metrics.ts';
 import { BatchPreparer, type PreparedBatch, type Preparer, type RowMaps } from '../train/rows.ts';
 import type { Run } from '../train/run.ts';
@@ -27,13 +28,14 @@ export async function trainThrough(
   const { settings, state } = run;
   const trainer = new Trainer(run, context);
   const size = plan.contextsPerStep * plan.order.length;
+  const facts = new FactReporter([trainer]);
   const bar = context.bar('finetune', settings.total_steps * size, 'tokens', state.step * size);
   try {
     while (Number.isFinite(trainer.next)) {
       await new Promise(setImmediate);
       if (context.signal.aborted) await stop(trainer, context);
       await step(plan, trainer);
-      bar.update(state.step * size, noteOf(trainer));
+      bar.update(state.step * size, noteOf(trainer), facts.next());
     }
     if (trainer.failure) throw trainer.failure;
     bar.finish(noteOf(trainer));

@@ -9,6 +9,7 @@ import type { StageContext } from '../context.ts';
 import type { UnfoldError } from '../errors.ts';
 import type { RowBatch, RowStream } from '../shards/shuffle.ts';
 import { BatchReader } from './batch-reader.ts';
+import { FactReporter } from './facts.ts';
 import type { MetricsLine } from './metrics.ts';
 import { BatchPreparer } from './rows.ts';
 import type { Run } from './run.ts';
@@ -54,13 +55,14 @@ export async function trainTogether(
   const preparer = new BatchPreparer(rows);
   const reader = new BatchReader(stream, rows);
   const label = runs.length > 1 ? `train ${runs.length} coders` : 'train';
+  const facts = new FactReporter(trainers);
   const bar = context.bar(label, steps * rows, 'tokens', stepOf(trainers) * rows);
   try {
     for (let step = stepOf(trainers); step < steps; step = stepOf(trainers)) {
       if (context.signal.aborted) await stop(trainers, context);
       const batch = await reader.next(step * rows, step + 1 < steps);
       await stepTogether(trainers, preparer, batch, step);
-      bar.update((step + 1) * rows, notesOf(trainers));
+      bar.update((step + 1) * rows, notesOf(trainers), facts.next());
     }
     bar.finish(notesOf(trainers));
     return trainers.map(({ line, failure }) => ({ line, failure }));

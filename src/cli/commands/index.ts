@@ -14,6 +14,7 @@ import generate from './generate.ts';
 import harvest from './harvest.ts';
 import importCommand from './import.ts';
 import info from './info.ts';
+import queue from './queue.ts';
 import run from './run.ts';
 import synth from './synth.ts';
 import tokenise from './tokenise.ts';
@@ -34,6 +35,7 @@ export const commands: readonly CommandSpec[] = [
   info,
   synth,
   run,
+  queue,
   backend,
   doctor,
 ];

@@ -42,13 +42,20 @@ export async function connectRedis(
   try {
     await answered(client, context, firstAnswer, address);
   } catch (error) {
-    client.disconnect();
+    hangUp(client);
     throw explainConnection(address, last ?? (error as Error));
   }
   client.off('error', remember);
   progress.reached = true;
+  // For the duplicates that BullMQ makes: they try for ever too, where connect() would fail at the first refusal.
+  client.options.lazyConnect = false;
   reportLosses(client, address, context);
   return client;
+}
+
+/** Disconnects; of one that has ended already, ioredis would wait two seconds for the end. */
+export function hangUp(client: Redis | Cluster): void {
+  if (client.status !== 'end' && client.status !== 'wait') client.disconnect();
 }
 
 async function answered(

@@ -3,9 +3,13 @@
  */
 import type { Cluster, Redis } from 'ioredis';
 import type { StageContext } from '../../context.ts';
+import { UnfoldError } from '../../errors.ts';
 import { PREFIX } from '../names.ts';
-import { connectRedis } from './connect.ts';
-import { parseRedisUrl } from './url.ts';
+import { connectRedis, hangUp } from './connect.ts';
+import type { ServerFacts } from './inspect.ts';
+import { type Judgement, judgeServers, tryWriting } from './judge.ts';
+import { startPrivateServer } from './private-server.ts';
+import { parseRedisUrl, type RedisAddress } from './url.ts';
 
 /** An open queue. */
 export interface QueueConnection {
@@ -23,15 +27,63 @@ export interface QueueConnection {
 
 /**
  * Opens the queue at `url`, else at UNFOLD_QUEUE, else the private server of this machine, which is started if need be.
- * @throws UnfoldError `bad-queue`, `no-redis`, `bad-redis`
+ * @throws UnfoldError `bad-queue` (the URL, or what its user may do), `no-redis` (nobody there, nothing installed),
+ *   `bad-redis` (a server that would lose jobs)
  */
 export async function openQueue(url: string | undefined, context: StageContext): Promise<QueueConnection> {
-  const address = parseRedisUrl(url || process.env.UNFOLD_QUEUE || '');
+  const address = await queueAddress(url, context);
   const client = await connectRedis(address, context);
+  try {
+    const { servers, judgements } = await judgeServers(client, address);
+    report(judgements, context);
+    await tryWriting(client, address);
+    return connectionOf(client, address, servers);
+  } catch (error) {
+    hangUp(client);
+    throw error;
+  }
+}
+
+/** Where the queue is; starts the private server if it is that one. */
+async function queueAddress(url: string | undefined, context: StageContext): Promise<RedisAddress> {
+  const named = namedQueue(url);
+  if (named) return parseRedisUrl(named.url, named.by);
+  return parseRedisUrl((await startPrivateServer(context)).url);
+}
+
+/** The URL that somebody gave, and how; undefined if it is to be the private server. */
+export function namedQueue(
+  url: string | undefined,
+  env: NodeJS.ProcessEnv = process.env,
+): { url: string; by: string } | undefined {
+  if (url) return { url, by: '--queue' };
+  if (env.UNFOLD_QUEUE) return { url: env.UNFOLD_QUEUE, by: 'UNFOLD_QUEUE' };
+  return undefined;
+}
+
+function report(judgements: readonly Judgement[], context: StageContext): void {
+  const error = judgements.find(({ severity }) => severity === 'error');
+  if (error) throw new UnfoldError('bad-redis', error.lesson);
+  for (const { severity, lesson } of judgements) {
+    const { where, expected, found, todo } = lesson;
+    const line = `${where}: ${found}; expected ${expected}. To mend: ${todo}`;
+    if (severity === 'warning') context.warn(line);
+    else context.note(line);
+  }
+}
+
+/** A connection that was looked at, as everybody uses it. */
+export function connectionOf(
+  client: Redis | Cluster,
+  address: RedisAddress,
+  servers: readonly ServerFacts[],
+): QueueConnection {
+  // BullMQ would say the same about the policy on the console, once for every queue.
+  const said = servers.some(({ policy }) => policy !== undefined && policy !== 'noeviction');
   return {
     url: address.shown,
     client,
-    bullmq: () => ({ connection: client, prefix: PREFIX }),
+    bullmq: () => ({ connection: client, prefix: PREFIX, ...(said ? { skipVersionCheck: true } : {}) }),
     time: () => redisTime(client),
     close: () => closeClient(client),
   };
@@ -46,12 +98,11 @@ async function redisTime(client: Redis | Cluster): Promise<number> {
 
 /** QUIT lets what was sent arrive; a server that is away is not waited for. */
 async function closeClient(client: Redis | Cluster): Promise<void> {
-  if (client.status === 'end') return;
   if (client.status === 'ready') {
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise((resolve) => (timer = setTimeout(resolve, 2000)));
     await Promise.race([client.quit().catch(() => undefined), late]);
     clearTimeout(timer);
   }
-  client.disconnect();
+  hangUp(client);
 }

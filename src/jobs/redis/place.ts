@@ -1,0 +1,107 @@
+/**
+ * @file Where this machine's private Redis lives: a folder of the user's state for its data, and a Unix socket, whose path
+ * the kernel limits to about 100 bytes.
+ */
+import { readFileSync } from 'node:fs';
+import { lstat, mkdir } from 'node:fs/promises';
+import { homedir, hostname, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { UnfoldError } from '../../errors.ts';
+import { sha256 } from '../../files.ts';
+
+/** sun_path holds 104 bytes on macOS, 108 on Linux. */
+const LONGEST_SOCKET = 100;
+
+/** Paths of the private server. */
+export interface PrivatePlace {
+  /** Data, log and pid; only the user may enter. */
+  folder: string;
+  socket: string;
+  /** As a queue's URL. */
+  url: string;
+  /** Says which machine's process has the folder ({@link ServerRecord}). */
+  record: string;
+  log: string;
+}
+
+/** Whose the folder is. A home on a network disk is seen by many machines; a socket on it works on one. */
+export interface ServerRecord {
+  host: string;
+  /** /etc/machine-id, where there is one: host names change. */
+  machine: string;
+  pid: number;
+  started: string;
+}
+
+/** $UNFOLD_STATE, else unfold in $XDG_STATE_HOME, else ~/.local/state/unfold. */
+export function stateFolder(env: NodeJS.ProcessEnv = process.env): string {
+  return env.UNFOLD_STATE || join(env.XDG_STATE_HOME || join(homedir(), '.local', 'state'), 'unfold');
+}
+
+/** The paths, by the environment. Makes nothing. */
+export function privatePlace(env: NodeJS.ProcessEnv = process.env): PrivatePlace {
+  const folder = join(stateFolder(env), 'queue');
+  const socket = socketPath(folder, env);
+  return {
+    folder,
+    socket,
+    url: `redis+unix://${encodeURI(socket).replaceAll('?', '%3F').replaceAll('#', '%23')}`,
+    record: join(folder, 'server.json'),
+    log: join(folder, 'redis.log'),
+  };
+}
+
+function socketPath(folder: string, env: NodeJS.ProcessEnv): string {
+  const short = `unfold-${sha256(folder).slice(0, 12)}`;
+  const candidates = [
+    folder,
+    ...(env.XDG_RUNTIME_DIR ? [join(env.XDG_RUNTIME_DIR, short)] : []),
+    join(tmpdir(), short),
+    join('/tmp', short),
+  ].map((dir) => join(dir, 'redis.sock'));
+  return candidates.find((path) => Buffer.byteLength(path) <= LONGEST_SOCKET) ?? candidates.at(-1)!;
+}
+
+/**
+ * Makes a folder that nobody else may enter.
+ * @throws UnfoldError `bad-queue` if it is somebody else's
+ */
+export async function makePrivateFolder(path: string): Promise<void> {
+  await mkdir(path, { recursive: true, mode: 0o700 });
+  const found = await lstat(path);
+  const uid = process.getuid?.() ?? found.uid;
+  if (found.isDirectory() && found.uid === uid && (found.mode & 0o022) === 0) return;
+  throw new UnfoldError('bad-queue', {
+    where: path,
+    expected: 'a folder of yours that nobody else may write to, for the private Redis',
+    found: `${found.isDirectory() ? 'a folder' : 'something else'} of user ${found.uid}, mode ${(found.mode & 0o777).toString(8)}`,
+    todo: `chmod 700 ${path}, or set UNFOLD_STATE to another folder`,
+  });
+}
+
+/** This machine, for the record. */
+export function thisMachine(): Pick<ServerRecord, 'host' | 'machine'> {
+  let machine = '';
+  try {
+    machine = readFileSync('/etc/machine-id', 'utf8').trim();
+  } catch {
+    // macOS and slim containers have none
+  }
+  return { host: hostname(), machine };
+}
+
+/** True if the record was made on this machine. Containers of one image share a machine-id but not a host name. */
+export function isThisMachine(record: ServerRecord): boolean {
+  const here = thisMachine();
+  return (
+    record.host === here.host || (record.machine !== '' && record.machine === here.machine && !inContainer())
+  );
+}
+
+function inContainer(): boolean {
+  try {
+    return /docker|containerd|kubepods|lxc/.test(readFileSync('/proc/1/cgroup', 'utf8'));
+  } catch {
+    return false;
+  }
+}

@@ -74,7 +74,7 @@ export function viewJob(raw: RawJob, cancel: CancelRequest | undefined, now: num
   const view: JobView = {
     id: raw.id,
     queue: raw.queue,
-    flow: message?.flow ?? guessFlow(raw.queue, raw.id),
+    flow: flowOf(raw, message),
     stage: message?.stage ?? named.stage,
     tags: message?.tags ?? named.tags,
     state,
@@ -105,6 +105,11 @@ export function viewJob(raw: RawJob, cancel: CancelRequest | undefined, now: num
     problem,
     parent,
   });
+}
+
+/** A message that names another flow than its id does is not believed. */
+function flowOf({ queue, id }: RawJob, message: JobMessage | undefined): string {
+  return message && id.startsWith(`${message.flow}.`) ? message.flow : guessFlow(queue, id);
 }
 
 /** The flow that an id belongs to, without its data: ids are FLOW.STAGE or FLOW.STAGE.PART. */

@@ -21,22 +21,33 @@ export async function snapshot(
   connection: QueueConnection,
   filter: SnapshotFilter = {},
 ): Promise<FlowView[]> {
+  const now = await connection.time();
+  const found = await findJobs(connection.client, await queueNames(connection.client));
+  const flows = await readFlows(connection, wanted(found, filter, now), now);
+  const chosen = flows
+    .filter(({ id }) => id.startsWith(filter.flow ?? ''))
+    .map((flow) => onlyJobs(flow, filter))
+    .filter((flow) => flow.roots.length > 0);
+  return chosen.slice(0, filter.limit);
+}
+
+/** The flows of jobs that were found, as whole as the jobs are. */
+export async function readFlows(
+  connection: QueueConnection,
+  found: readonly Found[],
+  now: number,
+): Promise<FlowView[]> {
   const { client } = connection;
-  const [names, cancelled, now, alive] = await Promise.all([
-    queueNames(client),
+  const [raw, cancelled, alive] = await Promise.all([
+    readJobs(client, found),
     client.hgetall(KEYS.cancel),
-    connection.time(),
     workers(connection),
   ]);
-  const found = await findJobs(client, names);
-  const raw = await readJobs(client, wanted(found, filter, now));
-  const views = raw.map((job) => {
-    const view = viewJob(job, cancelOf(cancelled[job.id]), now);
-    return { view: withWorker(view, alive), parent: parseJobKey(job.fields?.parentKey ?? '') };
-  });
-  const flows = flowsOf(views, now).filter(({ id }) => id.startsWith(filter.flow ?? ''));
-  const chosen = flows.map((flow) => onlyJobs(flow, filter)).filter((flow) => flow.roots.length > 0);
-  return chosen.slice(0, filter.limit);
+  const linked = raw.map((job) => ({
+    view: withWorker(viewJob(job, cancelOf(cancelled[job.id]), now), alive),
+    parent: parseJobKey(job.fields?.parentKey ?? ''),
+  }));
+  return flowsOf(linked, now);
 }
 
 /** Jobs worth reading, as far as that can be told from their ids and places. */

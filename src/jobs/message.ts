@@ -32,8 +32,12 @@ const stageMessage = z.strictObject({
   version: z.int().positive(),
   /** Hash of all that determines the stage's files; the worker computes it again from what it sees. */
   key: hash,
+  /** What the key was made of, so that a machine that sees other files can say which. */
+  identity: json.optional(),
   /** Keys of the stages it reads. */
   inputs: z.record(z.string(), hash),
+  /** Into how many parts it may be split. */
+  parts: z.int().min(1).max(4096).optional(),
   /** `split`: decide what can be shared out; `join`: the parts are done, put them together. */
   phase: z.enum(['split', 'join']).default('split'),
   /** One share of the stage's work (see Stage.split). */

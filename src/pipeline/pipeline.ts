@@ -21,20 +21,11 @@ import {
 } from './run-stages.ts';
 import { type Pipeline, parsePipeline } from './schema.ts';
 import type { Stage } from './stage.ts';
-import { corpusStage } from './stages/corpus.ts';
-import { evaluateStage } from './stages/evaluate.ts';
-import { harvestStage } from './stages/harvest.ts';
-import { summaryStage } from './stages/summary.ts';
-import { RUN, SWEEP, trainStage } from './stages/train.ts';
+import { stages } from './stages/index.ts';
+import { RUN, SWEEP } from './stages/train.ts';
 import { applySetting, readYaml } from './yaml.ts';
 
-/** All stages by name: what a worker looks a message's stage up in. */
-export const stages: Readonly<Record<string, Stage>> = Object.fromEntries(
-  [corpusStage, harvestStage, trainStage, evaluateStage, summaryStage].map((stage) => [
-    stage.name,
-    stage as Stage,
-  ]),
-);
+export { stages } from './stages/index.ts';
 
 /** How to run a pipeline. */
 export interface PipelineOptions {
@@ -126,23 +117,25 @@ export async function runPipeline(
   if (unused.length > 0)
     context.note(`kept from other settings, remove them when you like: ${unused.join(' ')}`);
   const seconds = (performance.now() - began) / 1000;
-  return { ...(await resultOf(pipeline, out, outcomes)), seconds };
+  const about = { name: pipeline.name, source: pipeline.harvest.source };
+  return { ...(await pipelineResult(about, out, outcomes)), seconds };
 }
 
-async function resultOf(
-  pipeline: Pipeline,
+/** What finished stages amount to. */
+export async function pipelineResult(
+  about: { name: string; source: Pipeline['harvest']['source'] },
   out: string,
   outcomes: StageOutcome[],
 ): Promise<Omit<PipelineResult, 'seconds'>> {
   const { dir } = outcomes.find(({ name }) => name === 'summary')!;
   const summary = (await readJson(join(dir, 'summary.json'))) as Summary | SweepSummary;
   const shards: Record<string, string> =
-    pipeline.harvest.source === 'shards' ? { shards: join(out, 'harvest', 'activations') } : {};
+    about.source === 'shards' ? { shards: join(out, 'harvest', 'activations') } : {};
   const shared = {
     evaluation: join(out, 'evaluate', 'evaluation.json'),
     summary: join(out, 'summary', 'summary.md'),
   };
-  const found = { pipeline: pipeline.name, out, stages: outcomes, summary };
+  const found = { pipeline: about.name, out, stages: outcomes, summary };
   if (summary.kind === 'unfold.sweep-summary/1') {
     const own = { coders: join(out, 'train', SWEEP), pareto: join(out, 'summary', 'pareto.svg') };
     return { ...found, metrics: {}, paths: { ...shards, ...own, ...shared } };

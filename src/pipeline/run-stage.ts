@@ -81,7 +81,7 @@ async function runLocked(run: StageRun, context: StageContext): Promise<StageMan
     await forgetClocks(dir);
     return manifest;
   } catch (error) {
-    await clock.save();
+    await clock.save().catch(() => undefined);
     throw error;
   }
 }

@@ -1,0 +1,37 @@
+/** @file Whether the files of queued work are there, by looking at the folders alone. */
+import { exists } from '../files.ts';
+import { finishedManifest, stageDirectory } from '../pipeline/run-stage.ts';
+import { stageNamed } from '../pipeline/stages/index.ts';
+import { readStoredJson, storeOf } from '../storage/open.ts';
+import { isRemote } from '../storage/url.ts';
+import { type JobTree, messagesOf } from './flow.ts';
+import type { JobMessage } from './message.ts';
+
+/** True if nothing of the tree is left to do. */
+export async function isFinished(tree: JobTree): Promise<boolean> {
+  for (const message of messagesOf(tree)) if (!(await hasFiles(message))) return false;
+  return true;
+}
+
+async function hasFiles(message: JobMessage): Promise<boolean> {
+  const { out } = message;
+  if (message.type === 'pipeline') return true;
+  if (message.type === 'direct') return isRemote(out) ? hasAny(out) : exists(out);
+  const { stage: name, key, settings } = message;
+  const dir = stageDirectory(out, name, key);
+  if (isRemote(out)) return (await storedKey(out, `${name}-${key.slice(0, 8)}`)) === key;
+  const stage = stageNamed(name);
+  const parsed = stage?.settings.safeParse(settings);
+  if (!stage || !parsed?.success) return false;
+  return (await finishedManifest({ stage, settings: parsed.data }, dir, key)) !== undefined;
+}
+
+async function storedKey(out: string, folder: string): Promise<unknown> {
+  const manifest = (await readStoredJson(out, `${folder}/stage.json`)) as { key?: unknown } | undefined;
+  return manifest?.key;
+}
+
+async function hasAny(place: string): Promise<boolean> {
+  for await (const _file of (await storeOf(place)).list()) return true;
+  return false;
+}

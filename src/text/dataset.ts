@@ -53,7 +53,7 @@ type Choice = Pick<ResolvedCorpusSpec, 'dataset' | 'format'>;
  */
 export async function findDataset({ dataset, format }: Choice): Promise<Dataset> {
   if (isGlob(dataset) && !(await exists(dataset))) return ofFiles(dataset, await glob(dataset), format);
-  const place = await locate(dataset);
+  const place = await locateDataset(dataset);
   if ((await stat(place)).isFile()) return ofFiles(dataset, [place], format);
   if (await exists(join(place, 'manifest.json'))) return ofManifest(dataset, place);
   if (await exists(join(place, 'dataset_dict.json')))
@@ -68,7 +68,11 @@ export function datasetHash(digests: string[], dataset: Dataset): string {
 
 const BUNDLED = fileURLToPath(new URL('../../datasets', import.meta.url));
 
-async function locate(dataset: string): Promise<string> {
+/**
+ * Where a dataset that is no pattern lies: a path as it is, or a named one's folder in `datasets/`, here or in the package.
+ * @throws UnfoldError `no-dataset`
+ */
+export async function locateDataset(dataset: string): Promise<string> {
   const places = [dataset, join('datasets', dataset), join(BUNDLED, dataset)];
   for (const place of places) if (await exists(place)) return place;
   const known = await namedDatasets();

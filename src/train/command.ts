@@ -16,7 +16,7 @@ import { expandSweep, type SweepInput } from './sweep-file.ts';
 import { type TrainOptions, type TrainResult, train } from './train.ts';
 
 /** Where rows come from and runs go to, camelCase as commander has them. */
-interface RowFlags {
+export interface RowFlags {
   out: string;
   shards?: string;
   model?: string;

@@ -1,8 +1,19 @@
-/** @file The table of direct jobs. Each file is imported when such a job is met, so the table itself costs nothing. */
+/**
+ * @file The table of direct jobs. Each file is imported when such a job is met, so the table itself costs nothing.
+ *
+ * Not here are commands whose results are read on the spot and that leave no file (tokenise, generate, info), or that take
+ * seconds (cache, import, export).
+ */
 import { nearest, UnfoldError } from '../../errors.ts';
 import type { JobKind } from './kind.ts';
 
 const kinds: Readonly<Record<string, () => Promise<JobKind>>> = {
+  harvest: async () => (await import('./harvest.ts')).harvestJob as JobKind,
+  train: async () => (await import('./train.ts')).trainJob as JobKind,
+  finetune: async () => (await import('./finetune.ts')).finetuneJob as JobKind,
+  evaluate: async () => (await import('./evaluate.ts')).evaluateJob as JobKind,
+  encode: async () => (await import('./encode.ts')).encodeJob as JobKind,
+  synth: async () => (await import('./synth.ts')).synthJob as JobKind,
   probe: async () => (await import('./probe.ts')).probe as JobKind,
 };
 

@@ -9,6 +9,7 @@
 import { z } from 'zod';
 import type { StageContext } from '../../context.ts';
 import { UnfoldError } from '../../errors.ts';
+import type { Json } from '../../pipeline/stage.ts';
 
 /**
  * A kind of direct job.
@@ -30,6 +31,33 @@ export interface JobKind<Settings = unknown> {
   run(settings: Settings, out: string, context: StageContext): Promise<Record<string, unknown>>;
   /** Absolute paths that have to exist on the machine that runs it; names of a hub are not among them. */
   visible(settings: Settings): string[];
+}
+
+/** Work for the queue, as a command's flags say it. */
+export interface JobRequest {
+  stage: string;
+  /** As {@link JobKind.schema} has them after parsing. */
+  settings: Json;
+  /** An absolute path or the URL of a store. */
+  out: string;
+}
+
+/**
+ * The request for these settings, once they are found right.
+ * @throws UnfoldError `bad-setting`
+ */
+export function requestOf(kind: JobKind, settings: unknown, out: string): JobRequest {
+  // A message has no undefined.
+  return {
+    stage: kind.stage,
+    settings: JSON.parse(JSON.stringify(parseSettings(kind, settings))) as Json,
+    out,
+  };
+}
+
+/** The entries of `options` that a schema knows: commander's options hold more. */
+export function known(schema: z.ZodObject, options: object): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(options).filter(([name]) => Object.hasOwn(schema.shape, name)));
 }
 
 /** A result in the queue is for reading; data is in files. */

@@ -1,0 +1,94 @@
+/**
+ * @file Makes a job of a function that leaves no manifest of its own: one process at a time; when its files are there, a
+ * small file beside them says what they were made from; and when that is what is asked for, nothing is done again.
+ */
+import { stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { alsoStoppedBy, type StageContext } from '../../context.ts';
+import { UnfoldError } from '../../errors.ts';
+import { exists, hashOf, readJson, writeJson } from '../../files.ts';
+import { lockPath } from '../../lock.ts';
+import { hashInputs } from './inputs.ts';
+
+/** The manifest: `job.json`, or `FILE.job.json` beside a file that a job was to make. */
+export interface JobFile {
+  kind: 'unfold.job-file/1';
+  stage: string;
+  /** Hash of the settings. */
+  settings: string;
+  /** Path → what was there (see inputs.ts). */
+  inputs: Record<string, string>;
+  /** Files made, with their bytes; relative. */
+  files: Record<string, number>;
+  result: Record<string, unknown>;
+}
+
+/** What is to be made once. */
+export interface OnceOptions {
+  stage: string;
+  settings: unknown;
+  out: string;
+  /** Name of the manifest. */
+  manifest: string;
+  /** Absolute paths that are read. */
+  inputs: readonly string[];
+  /** Names of the files that are made, relative to `out`. */
+  files: readonly string[];
+}
+
+/**
+ * Runs `make` unless its result is there.
+ * @returns the result, with `skipped`
+ * @throws UnfoldError `locked`; `settings-differ` when the files are those of other settings
+ */
+export async function once(
+  options: OnceOptions,
+  context: StageContext,
+  make: (context: StageContext) => Promise<Record<string, unknown>>,
+): Promise<Record<string, unknown>> {
+  const { stage, out, manifest, files } = options;
+  const lock = await lockPath(join(out, `.lock-${manifest}`), context);
+  try {
+    const settings = hashOf(options.settings);
+    const inputs = await hashInputs(options.inputs);
+    const finished = await finishedJob(options, { settings, inputs });
+    if (finished) return { ...finished, skipped: true };
+    const result = await make(alsoStoppedBy(lock.signal, context));
+    lock.signal.throwIfAborted();
+    const sizes = await Promise.all(
+      files.map(async (name) => [name, (await stat(join(out, name))).size] as const),
+    );
+    const made = Object.fromEntries(sizes);
+    const file: JobFile = { kind: 'unfold.job-file/1', stage, settings, inputs, files: made, result };
+    await writeJson(join(out, manifest), file);
+    return { ...result, skipped: false };
+  } finally {
+    await lock.release();
+  }
+}
+
+async function finishedJob(
+  { stage, out, manifest }: OnceOptions,
+  wanted: Pick<JobFile, 'settings' | 'inputs'>,
+): Promise<Record<string, unknown> | undefined> {
+  const path = join(out, manifest);
+  if (!(await exists(path))) return undefined;
+  const found = (await readJson(path, `remove ${path} and run the job again`)) as JobFile;
+  if (found.stage !== stage || found.settings !== wanted.settings) {
+    throw new UnfoldError('settings-differ', {
+      where: path,
+      expected: `the ${stage} that was asked for`,
+      found: `a finished ${found.stage} with other settings`,
+      todo: 'give another --out, or remove that file to make the results again',
+    });
+  }
+  if (hashOf(found.inputs) !== hashOf(wanted.inputs)) return undefined;
+  for (const [name, bytes] of Object.entries(found.files)) {
+    const size = await stat(join(out, name)).then(
+      (stats) => stats.size,
+      () => undefined,
+    );
+    if (size !== bytes) return undefined;
+  }
+  return found.result;
+}

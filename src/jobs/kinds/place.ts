@@ -1,0 +1,45 @@
+/** @file Where a direct job's files go: a folder, or, for commands that write a file, the folder of that file. */
+import { dirname, posix, resolve } from 'node:path';
+import { z } from 'zod';
+import { UnfoldError } from '../../errors.ts';
+
+const isUrl = (path: string): boolean => /^\w+:\/\//.test(path);
+
+/** A file's name within the job's folder. */
+export const fileName = z
+  .string()
+  .regex(/^[^/\\\0]{1,200}$/, 'a name without slashes')
+  .refine((name) => name !== '.' && name !== '..', 'a name');
+
+/** The folder of a job, absolute unless it is the URL of a store. @throws UnfoldError `bad-setting` when there is none */
+export function jobFolder(out: unknown, stage: string): string {
+  if (typeof out === 'string' && out !== '') return isUrl(out) ? out : resolve(out);
+  throw new UnfoldError('bad-setting', {
+    where: `unfold enqueue ${stage}`,
+    expected: '--out, where the job’s files go',
+    found: 'none',
+    todo: 'add --out; whoever runs the job is not there to read what it prints',
+  });
+}
+
+/** A job's folder and the name of the file that it makes there. */
+export function jobFile(out: unknown, stage: string): { out: string; file: string } {
+  const path = jobFolder(out, stage);
+  return { out: isUrl(path) ? posix.dirname(path) : dirname(path), file: posix.basename(path) };
+}
+
+/**
+ * The name of a further file of a job that has to lie where its other files lie.
+ * @throws UnfoldError `bad-setting` for another folder
+ */
+export function besides(out: string, path: string | undefined, flag: string): string | undefined {
+  if (path === undefined) return undefined;
+  const place = jobFile(path, flag);
+  if (place.out === out) return place.file;
+  throw new UnfoldError('bad-setting', {
+    where: flag,
+    expected: `a file in ${out}, where the job’s other files go`,
+    found: path,
+    todo: 'a job writes to one folder: name a file there',
+  });
+}

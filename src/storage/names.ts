@@ -29,7 +29,7 @@ function faultOf(name: string): string | undefined {
   if (name.includes('\\')) return 'a backslash';
   // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is looked for
   if (/[\u0000-\u001f\u007f]/.test(name)) return 'a control character';
-  if (!name.isWellFormed()) return 'half of a surrogate pair';
+  if (Buffer.from(name).toString() !== name) return 'half of a surrogate pair';
   if (name.endsWith('.part')) return 'the ending .part, which unfinished files have';
   if (Buffer.byteLength(name) > MAX_NAME_BYTES) return `more than ${MAX_NAME_BYTES} bytes`;
   const segments = name.split('/');

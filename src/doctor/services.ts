@@ -1,11 +1,17 @@
 /**
  * @file What Unfold may talk to: the tokeniser library, Hugging Face's cache, Redis (only for the queue).
  */
-import net from 'node:net';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
-import tls from 'node:tls';
+import { silent } from '../context.ts';
+import { UnfoldError } from '../errors.ts';
 import { exists } from '../files.ts';
+import { ask } from '../jobs/redis/ask.ts';
+import { connectRedis, hangUp } from '../jobs/redis/connect.ts';
+import { GET_REDIS, serverProgram } from '../jobs/redis/find-server.ts';
+import { judgeServers, tryWriting } from '../jobs/redis/judge.ts';
+import { privatePlace } from '../jobs/redis/place.ts';
+import { parseRedisUrl } from '../jobs/redis/url.ts';
 import { runProgram } from '../tensor/install/process.ts';
 import type { Finding } from './contract.ts';
 
@@ -13,7 +19,7 @@ const PING_TIMEOUT = 2000;
 
 /** Tokeniser, hub cache, Redis's program and server. */
 export async function serviceFindings(): Promise<Finding[]> {
-  return [await tokenizerFinding(), await hubFinding(), await redisProgram(), await redisServer()];
+  return [await tokenizerFinding(), await hubFinding(), await redisProgram(), ...(await redisServers())];
 }
 
 async function tokenizerFinding(): Promise<Finding> {
@@ -42,74 +48,58 @@ async function hubFinding(): Promise<Finding> {
 }
 
 async function redisProgram(): Promise<Finding> {
-  const { code, stdout } = await runProgram('redis-server', ['--version'], { timeout: 5000 });
   const line = { area: 'services', name: 'redis-server' };
-  const version = /v=(\S+)/.exec(stdout)?.[1];
-  if (code === 0) return { ...line, state: 'ok', found: `version ${version ?? 'unknown'}` };
-  const remedy = 'needed only to run jobs on several machines; Debian: apt-get install redis-server';
-  return { ...line, state: 'info', found: 'not on the PATH', remedy };
+  const program = await serverProgram();
+  if (program === undefined) {
+    const remedy = `needed only for a job queue on this machine; ${GET_REDIS}`;
+    return { ...line, state: 'info', found: 'not on the PATH', remedy };
+  }
+  const { stdout } = await runProgram(program, ['--version'], { timeout: 5000 });
+  return { ...line, state: 'ok', found: `${program}, version ${/v=(\S+)/.exec(stdout)?.[1] ?? 'unknown'}` };
 }
 
-async function redisServer(): Promise<Finding> {
-  const url = process.env.REDIS_URL ?? 'redis://127.0.0.1:6379';
-  const where = url.replace(/\/\/[^@/]*@/, '//');
-  const line = { area: 'services', name: 'Redis' };
-  const answer = await pingRedis(url);
-  if (answer === 'PONG') return { ...line, state: 'ok', found: `${where} answers` };
-  const state = process.env.REDIS_URL ? 'warning' : 'info';
-  const remedy = process.env.REDIS_URL
-    ? 'start the server, or correct REDIS_URL'
-    : 'needed only to run jobs on several machines; redis-server starts one, REDIS_URL names another';
-  return { ...line, state, found: `${where}: ${answer}`, remedy };
+/** The queue that commands would use, and REDIS_URL, which they use only when told to. */
+async function redisServers(env: NodeJS.ProcessEnv = process.env): Promise<Finding[]> {
+  const { REDIS_URL, UNFOLD_QUEUE } = env;
+  const findings = [UNFOLD_QUEUE ? await redisFinding(UNFOLD_QUEUE, 'UNFOLD_QUEUE') : await privateFinding()];
+  if (!REDIS_URL || UNFOLD_QUEUE) return findings;
+  const finding = await redisFinding(REDIS_URL, 'REDIS_URL');
+  const found = `${finding.found}; used only with --queue "$REDIS_URL"`;
+  return [...findings, { ...finding, name: 'REDIS_URL', found }];
+}
+
+async function privateFinding(): Promise<Finding> {
+  const place = privatePlace();
+  if ((await ask(place.socket)) !== 'gone') return redisFinding(place.url, 'the private Redis');
+  const found = 'none is named, the private one does not run: the first command that needs it starts it';
+  return { area: 'services', name: 'queue', state: 'info', found };
 }
 
 /**
- * Sends PING, with AUTH before it if the address has a password.
- * @param url `redis://`, `rediss://` (TLS) or `unix:///path/to.sock`
- * @returns `PONG`, or what went wrong
+ * Whether the Redis at a URL answers, and whether it can hold a queue.
+ * @param by who names it, for messages; @param timeout milliseconds for its first answer
  */
-export function pingRedis(url: string, timeout = PING_TIMEOUT): Promise<string> {
-  return new Promise((resolve) => {
-    let socket: net.Socket;
-    let password = '';
-    let username = '';
+export async function redisFinding(url: string, by: string, timeout = PING_TIMEOUT): Promise<Finding> {
+  const line = { area: 'services', name: 'queue' };
+  try {
+    const address = parseRedisUrl(url, by);
+    const client = await connectRedis(address, silent(AbortSignal.timeout(5 * timeout)), timeout);
     try {
-      const address = new URL(url);
-      [username, password] = [decodeURIComponent(address.username), decodeURIComponent(address.password)];
-      socket = connect(address);
-    } catch (error) {
-      resolve((error as Error).message);
-      return;
+      const { servers, judgements } = await judgeServers(client, address);
+      await tryWriting(client, address);
+      const version = servers.map((facts) => `${facts.software} ${facts.version}`).join(', ');
+      const worst = judgements.find(({ severity }) => severity !== 'note');
+      if (worst === undefined) return { ...line, state: 'ok', found: `${address.shown} answers: ${version}` };
+      const found = `${address.shown}, ${version}: ${worst.lesson.found}`;
+      return { ...line, state: 'warning', found, remedy: worst.lesson.todo };
+    } finally {
+      hangUp(client);
     }
-    const end = (answer: string) => {
-      socket.destroy();
-      resolve(answer);
-    };
-    socket.setTimeout(timeout, () => end(`no answer in ${timeout / 1000} s`));
-    socket.on('error', (error: NodeJS.ErrnoException) => end(error.code ?? error.message));
-    socket.on('close', () => end('the connection was closed'));
-    let text = '';
-    socket.setEncoding('utf8').on('data', (part) => {
-      text += part;
-      const last = text.split('\r\n').at(-2);
-      if (last === '+PONG') end('PONG');
-      else if (last?.startsWith('-')) end(last.slice(1));
-    });
-    const auth = password ? command('AUTH', ...(username ? [username] : []), password) : '';
-    socket.write(auth + command('PING'));
-  });
-}
-
-function connect({ protocol, hostname, port, pathname }: URL): net.Socket {
-  if (protocol === 'unix:') return net.connect(pathname);
-  const target = { host: hostname.replace(/^\[|\]$/g, '') || '127.0.0.1', port: Number(port || 6379) };
-  if (protocol === 'redis:') return net.connect(target);
-  if (protocol === 'rediss:')
-    return tls.connect({ ...target, servername: net.isIP(target.host) ? '' : target.host });
-  throw new Error(`an address that starts with redis://, rediss:// or unix://, not ${protocol}`);
-}
-
-/** Redis's wire format for a command: an array of bulk strings. */
-function command(...words: string[]): string {
-  return `*${words.length}\r\n${words.map((word) => `$${Buffer.byteLength(word)}\r\n${word}\r\n`).join('')}`;
+  } catch (error) {
+    if (!(error instanceof UnfoldError)) {
+      return { ...line, state: 'warning', found: `${by}: ${(error as Error).message}` };
+    }
+    const { where, found, todo } = error.lesson;
+    return { ...line, state: 'warning', found: `${where}: ${found}`, remedy: todo };
+  }
 }

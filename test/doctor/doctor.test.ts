@@ -2,63 +2,57 @@
 
 import type { AddressInfo } from 'node:net';
 import { createServer, type Socket } from 'node:net';
+import { join } from 'node:path';
+import { Redis } from 'ioredis';
 import { expect, test } from 'vitest';
 import { simdLevel } from '../../src/doctor/machine.ts';
-import { hubCache, pingRedis } from '../../src/doctor/services.ts';
+import { hubCache, redisFinding } from '../../src/doctor/services.ts';
+import { startRedis } from '../support/redis.ts';
 
-/** A server that answers every piece of input with `answer(piece)`. */
-async function talk(
-  answer: (text: string) => string | undefined,
-  use: (port: number) => Promise<void>,
-): Promise<void> {
+/** A server that takes connections and says nothing. */
+async function silence(use: (port: number) => Promise<void>): Promise<void> {
   const sockets = new Set<Socket>();
-  const server = createServer((socket) => {
-    sockets.add(socket);
-    socket.setEncoding('utf8').on('data', (text) => {
-      const reply = answer(String(text));
-      if (reply !== undefined) socket.write(reply);
-    });
-    socket.on('error', () => undefined);
-  });
+  const server = createServer((socket) => sockets.add(socket.on('error', () => undefined)));
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   await use((server.address() as AddressInfo).port);
   for (const socket of sockets) socket.destroy();
   await new Promise((resolve) => server.close(resolve));
 }
 
-test('PING goes out as Redis wants it, after AUTH where the address has a password', async () => {
-  const heard: string[] = [];
-  const answer = (text: string) => {
-    heard.push(text);
-    return text.includes('AUTH') ? '+OK\r\n+PONG\r\n' : '+PONG\r\n';
-  };
-  await talk(answer, async (port) => {
-    expect(await pingRedis(`redis://127.0.0.1:${port}`)).toBe('PONG');
-    expect(await pingRedis(`redis://:s%20cret@127.0.0.1:${port}/0`)).toBe('PONG');
-  });
-  const ping = '*1\r\n$4\r\nPING\r\n';
-  expect(heard).toEqual([ping, `*2\r\n$4\r\nAUTH\r\n$6\r\ns cret\r\n${ping}`]);
+test('a Redis that can hold a queue is ok; one that evicts is a warning with its remedy', async () => {
+  const redis = await startRedis({ aof: true });
+  try {
+    expect(await redisFinding(redis.url, 'UNFOLD_QUEUE')).toMatchObject({
+      state: 'ok',
+      found: expect.stringMatching(/redis\.sock answers: \w+ \d+\.\d+/),
+    });
+    const client = new Redis({ path: join(redis.dir, 'redis.sock') });
+    await client.config('SET', 'maxmemory-policy', 'allkeys-lru');
+    await client.quit();
+    const finding = await redisFinding(redis.url, 'UNFOLD_QUEUE');
+    expect(finding).toMatchObject({ state: 'warning', found: expect.stringContaining('allkeys-lru') });
+    expect(finding.remedy).toContain('config set maxmemory-policy noeviction');
+  } finally {
+    await redis.stop();
+  }
 });
 
 test('a server that refuses says why, a silent one is not waited for', async () => {
-  await talk(
-    () => '-NOAUTH Authentication required.\r\n',
-    async (port) => {
-      expect(await pingRedis(`redis://127.0.0.1:${port}`)).toBe('NOAUTH Authentication required.');
-    },
-  );
-  await talk(
-    () => undefined,
-    async (port) => {
-      expect(await pingRedis(`redis://127.0.0.1:${port}`, 100)).toBe('no answer in 0.1 s');
-    },
-  );
+  const redis = await startRedis({ args: ['--requirepass', 'secret'] });
+  const finding = await redisFinding(redis.url, 'UNFOLD_QUEUE').finally(redis.stop);
+  expect(finding).toMatchObject({ state: 'warning', found: expect.stringContaining('NOAUTH') });
+  expect(finding.remedy).toContain('redis://:password@host');
+  await silence(async (port) => {
+    const silent = await redisFinding(`redis://127.0.0.1:${port}`, 'UNFOLD_QUEUE', 100);
+    expect(silent.found).toContain('no answer in 0.1 s');
+  });
 });
 
 test('an address of another kind, or of nobody, is an answer and no crash', async () => {
-  expect(await pingRedis('http://127.0.0.1')).toMatch(/redis:\/\//);
-  expect(await pingRedis('no address')).toMatch(/Invalid URL/);
-  expect(await pingRedis('unix:///nonexistent/redis.sock')).toBe('ENOENT');
+  const found = async (url: string) => (await redisFinding(url, 'UNFOLD_QUEUE')).found;
+  expect(await found('http://127.0.0.1')).toBe('UNFOLD_QUEUE: http://');
+  expect(await found('no address')).toContain('UNFOLD_QUEUE: no address');
+  expect(await found('unix:///nonexistent/redis.sock')).toContain('ENOENT');
 });
 
 test('vector instructions are read from the flags that Linux prints', () => {

@@ -7,6 +7,7 @@ import type { ConnectionOptions as TlsOptions } from 'node:tls';
 import { Cluster, type ClusterOptions, Redis, type RedisOptions } from 'ioredis';
 import type { StageContext } from '../../context.ts';
 import { UnfoldError } from '../../errors.ts';
+import { askAgain } from './ask.ts';
 import { explainConnection } from './explain.ts';
 import type { RedisAddress, TlsFiles } from './url.ts';
 
@@ -43,6 +44,7 @@ export async function connectRedis(
     await answered(client, context, firstAnswer, address);
   } catch (error) {
     hangUp(client);
+    context.signal.throwIfAborted();
     throw explainConnection(address, last ?? (error as Error));
   }
   client.off('error', remember);
@@ -65,13 +67,14 @@ async function answered(
   address: RedisAddress,
 ): Promise<void> {
   let timer: NodeJS.Timeout | undefined;
-  let stop: (() => void) | undefined;
+  let stop = () => {};
   const limit = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => {
-      // Status `connect`: it answers, but is still reading its data, which can take minutes.
-      if (client.status === 'connect') context.note(`Redis at ${address.shown} is loading its data: waiting`);
+    const check = async () => {
+      if (await isLoading(client, Math.min(firstAnswer, 1000)))
+        context.note(`Redis at ${address.shown} is loading its data: waiting`);
       else reject(new Error(`no answer in ${firstAnswer / 1000} s`));
-    }, firstAnswer);
+    };
+    timer = setTimeout(() => check().catch(reject), firstAnswer);
     stop = () => reject(context.signal.reason);
     context.signal.addEventListener('abort', stop, { once: true });
   });
@@ -79,8 +82,15 @@ async function answered(
     await Promise.race([client.connect(), limit]);
   } finally {
     clearTimeout(timer);
-    if (stop) context.signal.removeEventListener('abort', stop);
+    context.signal.removeEventListener('abort', stop);
   }
+}
+
+/** A server that reads its data, which can take minutes, answers with just that. */
+async function isLoading(client: Redis | Cluster, patience: number): Promise<boolean> {
+  return (
+    client instanceof Redis && client.status === 'connect' && (await askAgain(client, patience)) === 'loading'
+  );
 }
 
 /** Says once that a server is gone, and once that it is back; and keeps `error` from being unheard. */

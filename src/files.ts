@@ -7,19 +7,27 @@ import { createReadStream } from 'node:fs';
 import { type FileHandle, mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { UnfoldError } from './errors.ts';
+import { partOf, removeParts } from './parts.ts';
+import { assertMayPublish } from './write-guard.ts';
+
+/** Paths that this process has written before: what dead ones left there is gone. */
+const swept = new Set<string>();
 
 /**
- * Writes `path` atomically: `write` fills `path.part`, which is fsynced and renamed; the folder is fsynced too.
- * Left-over `.part` files of a crashed process are overwritten.
+ * Writes `path` atomically: `write` fills a file beside it (parts.ts), which is fsynced and renamed; the folder is fsynced
+ * too. Several processes may write the same path: each writes its own file, the last rename wins. What a crashed process
+ * left is removed.
  * @throws UnfoldError `disk-full` when there is no room; the old file, if any, is untouched.
  */
 export async function writeAtomically(
   path: string,
   write: (file: FileHandle) => Promise<void>,
 ): Promise<void> {
-  const part = `${path}.part`;
-  await mkdir(dirname(path), { recursive: true });
+  const part = partOf(path);
   try {
+    await mkdir(dirname(path), { recursive: true });
+    if (!swept.has(path)) await removeParts(path, 'dead');
+    swept.add(path);
     const file = await open(part, 'w');
     try {
       await write(file);
@@ -27,10 +35,11 @@ export async function writeAtomically(
     } finally {
       await file.close();
     }
+    assertMayPublish();
     await rename(part, path);
     await syncFolder(dirname(path));
   } catch (error) {
-    await rm(part, { force: true });
+    await rm(part, { force: true }).catch(() => undefined);
     throw explainDisk(error, path);
   }
 }

@@ -7,6 +7,7 @@ import { mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { UnfoldError } from './errors.ts';
+import { explainDisk } from './files.ts';
 import { type Holder, isStopped, look } from './lock/holder.ts';
 import { judge, LockFile } from './lock/lock-file.ts';
 import { forget } from './lock/watch.ts';
@@ -56,7 +57,7 @@ export async function lockDirectory(dir: string, options: LockOptions = {}): Pro
 
 /** As {@link lockDirectory}, with a lock file of any name. */
 export async function lockPath(path: string, options: LockOptions = {}): Promise<Lock> {
-  mkdirSync(join(path, '..'), { recursive: true });
+  makeFolder(join(path, '..'));
   const { lost, signal } = lossOf(path);
   const file = await contend(options, () => {
     const claimed = LockFile.claim(path, {}, lost);
@@ -81,7 +82,7 @@ export async function lockShards(
   range: ShardRange,
   options: LockOptions = {},
 ): Promise<(() => void) & { signal: AbortSignal }> {
-  mkdirSync(dir, { recursive: true });
+  makeFolder(dir);
   const path = join(dir, `.lock-${range.first}-${range.last}`);
   const { lost, signal } = lossOf(path);
   const file = await contend(options, async () => {
@@ -99,6 +100,14 @@ export async function lockShards(
 function claimRange(path: string, range: ShardRange, lost: () => void): LockFile | 'again' {
   const { first, last } = range;
   return LockFile.claim(path, { first, last }, lost) ?? 'again';
+}
+
+function makeFolder(path: string): void {
+  try {
+    mkdirSync(path, { recursive: true });
+  } catch (error) {
+    throw explainDisk(error, path);
+  }
 }
 
 interface Refusal {

@@ -4,7 +4,7 @@
  * (two containers may both be `trainer`, with pid 1), so the boot id and the namespace do. Everybody else is judged by
  * heartbeats alone (watch.ts). Times in the file are for people: no clock is ever compared with another machine's.
  */
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { readFileSync, readlinkSync } from 'node:fs';
 import { hostname } from 'node:os';
 
@@ -37,13 +37,30 @@ export interface Look {
 const BOOT = attempt(() => readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim());
 const NAMESPACE = attempt(() => readlinkSync('/proc/self/ns/pid'));
 
+/** Short name of where pids are those that this process knows. */
+export const PLACE = createHash('sha256')
+  .update(`${hostname()} ${BOOT} ${NAMESPACE}`)
+  .digest('hex')
+  .slice(0, 6);
+
+/** Start time of a process where the system tells. */
+export function bornOf(pid: number): string | undefined {
+  return processState(pid)?.born;
+}
+
+/** True if there is no such process here any more; `born` tells it from a later one of the same number. */
+export function isGone(pid: number, born: string | undefined): boolean {
+  const state = processState(pid);
+  return state?.isDead || (born !== undefined && born !== state?.born) || !answers(pid);
+}
+
 /** A new lock of this process. */
 export function thisHolder(more: Pick<Holder, 'first' | 'last'> = {}): Holder & { token: string } {
   return {
     ...more,
     host: hostname(),
     pid: process.pid,
-    born: processState(process.pid)?.born,
+    born: bornOf(process.pid),
     boot: BOOT,
     namespace: NAMESPACE,
     token: randomBytes(6).toString('hex'),
@@ -73,11 +90,10 @@ function parseHolder(text: string): Holder | undefined {
 export function whereabouts(holder: Holder, mine: ReadonlySet<string>): 'there' | 'gone' | 'elsewhere' {
   if (!isHere(holder)) return 'elsewhere';
   const { pid, born, token } = holder;
-  const state = processState(pid);
-  if (state?.isDead || (born !== undefined && born !== state?.born)) return 'gone';
+  if (isGone(pid, born)) return 'gone';
   // Our own number in a file may be a dead process's of an earlier container.
   if (pid === process.pid) return mine.has(token ?? '') ? 'there' : 'gone';
-  return answers(pid) ? 'there' : 'gone';
+  return 'there';
 }
 
 /** True if the holder's pid can be looked up by this process. */

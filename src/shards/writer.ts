@@ -1,6 +1,6 @@
 /**
  * @file Writes one shard: blocks in, a finished Arrow stream file and its sidecar out. The file grows under the name
- * `….part`; {@link ShardWriter.finish} fsyncs and renames it and then writes the sidecar, so a crash at any moment
+ * `….part` (of its own, see parts.ts); {@link ShardWriter.finish} fsyncs and renames it and then writes the sidecar, so a crash at any moment
  * leaves either a whole shard or none. Encoding and checksums happen in `append`, the writing itself in the background.
  */
 import { createHash, type Hash } from 'node:crypto';
@@ -8,6 +8,7 @@ import { type FileHandle, open, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { explainDisk, syncFolder, writeJson } from '../files.ts';
+import { partOf, removeParts } from '../parts.ts';
 import type { ActivationBlock, HookWidth } from './block-source.ts';
 import { BlockEncoder, lengthOf, type Pieces } from './encode.ts';
 import { type ShardDtype, shardSchema, sidecarName } from './schema.ts';
@@ -32,6 +33,7 @@ export interface UnsoundBlock extends BadValue {
 /** One shard being written. Append blocks in order, then {@link finish} or {@link abort}. */
 export class ShardWriter {
   readonly #path: string;
+  readonly #part: string;
   readonly #options: ShardOptions;
   readonly #file: FileHandle;
   readonly #encoder: BlockEncoder;
@@ -43,8 +45,9 @@ export class ShardWriter {
   #rows = 0;
   #writing: Promise<void> = Promise.resolve();
 
-  private constructor(path: string, options: ShardOptions, file: FileHandle) {
+  private constructor(path: string, part: string, options: ShardOptions, file: FileHandle) {
     this.#path = path;
+    this.#part = part;
     this.#options = options;
     this.#file = file;
     this.#stats = emptyStats(options.hooks);
@@ -54,9 +57,15 @@ export class ShardWriter {
     this.#push(header);
   }
 
-  /** Starts `path`; a `.part` file left by a crash is written over. */
+  /** Starts `path`, whose lock the caller holds: what anybody left unfinished there is removed. */
   static async create(path: string, options: ShardOptions): Promise<ShardWriter> {
-    return new ShardWriter(path, options, await open(`${path}.part`, 'w'));
+    const part = partOf(path);
+    try {
+      await removeParts(path, 'all');
+      return new ShardWriter(path, part, options, await open(part, 'wx'));
+    } catch (error) {
+      throw explainDisk(error, path);
+    }
   }
 
   /**
@@ -91,7 +100,7 @@ export class ShardWriter {
       await this.#push(this.#encoder.end());
       await this.#file.sync();
       await this.#file.close();
-      await rename(`${this.#path}.part`, this.#path);
+      await rename(this.#part, this.#path);
       await syncFolder(dirname(this.#path));
     } catch (error) {
       throw explainDisk(error, this.#path);
@@ -105,7 +114,7 @@ export class ShardWriter {
   async abort(): Promise<void> {
     await this.#writing.catch(() => undefined);
     await this.#file.close().catch(() => undefined);
-    await rm(`${this.#path}.part`, { force: true });
+    await rm(this.#part, { force: true });
   }
 
   #push(pieces: Pieces): Promise<void> {

@@ -9,6 +9,7 @@ import type { StageContext } from '../context.ts';
 import { silent } from '../context.ts';
 import { UnfoldError } from '../errors.ts';
 import { hashOf } from '../files.ts';
+import { lockPath } from '../lock.ts';
 import type { Tokenizer } from '../model/tokenizer.ts';
 import { Random } from '../random.ts';
 import { cacheDirectory } from './cache.ts';
@@ -62,8 +63,18 @@ export async function openCorpus(
   const packing = packingOf(settings, tokenizer, dataset);
   const made_from = { dataset: datasetHash, tokenizer: tokenizer.hash, ...packing };
   const path = cacheDir === null ? null : join(cacheDir, `${hashOf(made_from).slice(0, 32)}.bin`);
-  const store = (await cached(path, context)) ?? (await make());
+  const store = path === null ? await make() : ((await sound(path)) ?? (await makeOnce(path)));
   return new StoredCorpus(settings, store, datasetHash, hashOf(made_from));
+
+  /** Of several processes that need the same tokens at the same moment one makes them; the others wait for it. */
+  async function makeOnce(path: string): Promise<ContextStore> {
+    const lock = await lockPath(`${path}.lock`, { signal: context.signal, wait: Number.POSITIVE_INFINITY });
+    try {
+      return (await cached(path, context)) ?? (await make());
+    } finally {
+      await lock.release();
+    }
+  }
 
   async function make(): Promise<ContextStore> {
     const { context_size } = settings;
@@ -84,8 +95,13 @@ export function parseSpec(spec: CorpusSpec): ResolvedCorpusSpec {
   });
 }
 
-async function cached(path: string | null, context: StageContext): Promise<ContextStore | undefined> {
-  const opened = path === null ? undefined : await openStore(path);
+async function sound(path: string): Promise<ContextStore | undefined> {
+  const opened = await openStore(path);
+  return opened && 'store' in opened ? opened.store : undefined;
+}
+
+async function cached(path: string, context: StageContext): Promise<ContextStore | undefined> {
+  const opened = await openStore(path);
   if (opened === undefined) return undefined;
   if ('store' in opened) return opened.store;
   context.warn(`the token cache ${path} is damaged (${opened.damaged}): it is made again`);

@@ -4,7 +4,7 @@
  * under a name of its own, fsynced and renamed, the JSON last: a file without its JSON does not count. Small files are
  * read whole, larger ones context by context.
  */
-import { createHash, randomUUID } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { closeSync, openSync, readSync } from 'node:fs';
 import { type FileHandle, mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
 import { endianness } from 'node:os';
@@ -12,6 +12,7 @@ import { dirname } from 'node:path';
 import { z } from 'zod';
 import { internal } from '../errors.ts';
 import { exists, explainDisk, sha256, sha256File, syncFolder, writeJson } from '../files.ts';
+import { partOf, removeParts } from '../parts.ts';
 
 /** Files above this size are not kept in memory. */
 const MEMORY_LIMIT = 512 * 2 ** 20;
@@ -247,11 +248,11 @@ class FileWriter extends Writer implements StoreWriter {
   }
 
   static async open(path: string, settings: StoreSettings): Promise<FileWriter> {
-    // Two runs may tokenise the same text at once: each writes under its own name, the last rename wins.
-    const part = `${path}.${randomUUID()}.part`;
+    const part = partOf(path);
     try {
       await mkdir(dirname(path), { recursive: true });
-      return new FileWriter(path, part, await open(part, 'w'), settings);
+      await removeParts(path, 'dead');
+      return new FileWriter(path, part, await open(part, 'wx'), settings);
     } catch (error) {
       throw explainDisk(error, path);
     }
@@ -277,13 +278,15 @@ class FileWriter extends Writer implements StoreWriter {
   async finish(counts: Counts): Promise<ContextStore> {
     this.flush();
     await this.drain();
-    await this.#file.sync();
-    await this.#file.close();
-    await rename(this.#part, this.#path);
-    await syncFolder(dirname(this.#path));
-    await writeJson(`${this.#part}.json`, this.header(counts, this.#digest.digest('hex')));
-    await rename(`${this.#part}.json`, `${this.#path}.json`);
-    await syncFolder(dirname(this.#path));
+    try {
+      await this.#file.sync();
+      await this.#file.close();
+      await rename(this.#part, this.#path);
+      await syncFolder(dirname(this.#path));
+    } catch (error) {
+      throw explainDisk(error, this.#path);
+    }
+    await writeJson(`${this.#path}.json`, this.header(counts, this.#digest.digest('hex')));
     const opened = await openStore(this.#path);
     if (opened === undefined || !('store' in opened)) internal(`${this.#path} cannot be read back`);
     return opened.store;

@@ -12,6 +12,7 @@ import type { StageContext } from '../context.ts';
 import { exists, explainDisk, readJson, sha256File, syncFolder, writeJson } from '../files.ts';
 import { openSafetensors } from '../model/safetensors.ts';
 import { type TensorToWrite, writeSafetensors } from '../model/safetensors-write.ts';
+import { partOf, removeParts } from '../parts.ts';
 import * as tf from '../tensor/tf.ts';
 import type { ControllerState } from './controller.ts';
 import type { LatentCounters } from './dead-latents.ts';
@@ -77,10 +78,10 @@ export async function saveCheckpoint(
 ): Promise<string> {
   const parent = checkpointsOf(dir);
   const name = `step-${state.step}`;
-  const part = join(parent, `${name}.part`);
   const path = join(parent, name);
+  const part = partOf(path);
   try {
-    await rm(part, { recursive: true, force: true });
+    await removeParts(path, 'all');
     await mkdir(part, { recursive: true });
     const values = Object.entries(coder.parameters).map(([key, { value }]) => [key, value as tf.Tensor]);
     const scalars = scalarsOf(coder);

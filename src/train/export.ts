@@ -13,7 +13,8 @@ import { WEIGHTS_FILE } from '../coders/formats/saelens.ts';
 import { architectureNamed } from '../coders/registry.ts';
 import type { TrainingCoder } from '../coders/training.ts';
 import type { StageContext } from '../context.ts';
-import { sha256File, syncFolder } from '../files.ts';
+import { explainDisk, sha256File, syncFolder } from '../files.ts';
+import { partOf, removeParts } from '../parts.ts';
 import * as tf from '../tensor/tf.ts';
 import { type Calibration, calibrate, type FollowingRows, measureExported } from './calibrate.ts';
 import { deadWindow } from './dead-latents.ts';
@@ -109,12 +110,18 @@ export async function writeExported(
 }
 
 async function write(coder: Coder, dir: string, firingRate: Float64Array): Promise<string> {
-  const part = `${dir}.part`;
-  await rm(part, { recursive: true, force: true });
-  await mkdir(part, { recursive: true });
-  await saveCoder(coder, part, { firingRate });
-  await rm(dir, { recursive: true, force: true });
-  await rename(part, dir);
-  await syncFolder(join(dir, '..'));
-  return sha256File(join(dir, WEIGHTS_FILE));
+  const part = partOf(dir);
+  try {
+    await removeParts(dir, 'all');
+    await mkdir(part, { recursive: true });
+    await saveCoder(coder, part, { firingRate });
+    const weights = await sha256File(join(part, WEIGHTS_FILE));
+    await rm(dir, { recursive: true, force: true });
+    await rename(part, dir);
+    await syncFolder(join(dir, '..'));
+    return weights;
+  } catch (error) {
+    await rm(part, { recursive: true, force: true }).catch(() => undefined);
+    throw explainDisk(error, dir);
+  }
 }

@@ -6,7 +6,7 @@
  * same weights as one that was not.
  */
 import type { StageContext } from '../context.ts';
-import type { UnfoldError } from '../errors.ts';
+import { UnfoldError } from '../errors.ts';
 import type { RowBatch, RowStream } from '../shards/shuffle.ts';
 import { BatchReader } from './batch-reader.ts';
 import { FactReporter } from './facts.ts';
@@ -93,6 +93,9 @@ function stepOf(trainers: readonly Trainer[]): number {
 
 /** Saves what there is and ends in order. */
 async function stop(trainers: readonly Trainer[], context: StageContext): Promise<never> {
+  // The folder is another process's by now (lock.ts).
+  if (context.signal.reason instanceof UnfoldError && context.signal.reason.kind === 'locked')
+    throw context.signal.reason;
   for (const trainer of trainers) {
     const { state, settings } = trainer.run;
     if (state.step > 0 && (trainer.next < Number.POSITIVE_INFINITY || state.step === settings.total_steps))

@@ -7,6 +7,7 @@ import { basename, dirname, join, resolve } from 'node:path';
 import { type StageContext, silent } from '../../context.ts';
 import { internal, UnfoldError } from '../../errors.ts';
 import { explainDisk, sha256File, syncFolder } from '../../files.ts';
+import { partOf, removeParts } from '../../parts.ts';
 import { type Agreement, agreement } from './agreement.ts';
 import { type Choice, chosenEntries, chosenEntry } from './choose.ts';
 import type { CoderEntry, CoderSource, OpenOptions, WriteOptions } from './format.ts';
@@ -194,9 +195,9 @@ async function intoFolder(
     });
   }
   const target = resolve(out);
-  const part = `${target}.part`;
+  const part = partOf(target);
   try {
-    await rm(part, { recursive: true, force: true });
+    await removeParts(target, 'dead');
     await mkdir(part, { recursive: true });
     const { format, coders } = await fill(part);
     await rm(target, { recursive: true, force: true });

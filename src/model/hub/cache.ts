@@ -3,9 +3,9 @@
  * `snapshots/COMMIT/` (links to them under their names), `refs/` (branches and tags to commits) and `.no_exist/`
  * (files a commit is known not to have).
  */
-import { copyFile, mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, readFile, symlink } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
-import { exists } from '../../files.ts';
+import { exists, writeFileAtomically } from '../../files.ts';
 import { cachedIds, type HubReference, isCommit } from './reference.ts';
 
 /** A model's folder in the cache. */
@@ -58,10 +58,9 @@ export class ModelCache {
   }
 }
 
-/** A few bytes in one write: processes that note the same at once do not disturb each other. */
+/** Processes that note the same at once do not disturb each other, and no reader sees half a note. */
 async function note(path: string, content: string): Promise<void> {
-  await mkdir(dirname(path), { recursive: true });
-  await writeFile(path, content);
+  await writeFileAtomically(path, content);
 }
 
 /** The cached copies of a model, under its own id and under old ones. */

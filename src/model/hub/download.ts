@@ -5,14 +5,14 @@
  */
 import { createHash } from 'node:crypto';
 import { createWriteStream } from 'node:fs';
-import { mkdir, open, readFile, rename, rm, stat, statfs } from 'node:fs/promises';
+import { mkdir, readFile, rename, rm, stat, statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { pipeline } from 'node:stream/promises';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Dispatcher } from 'undici';
 import type { ProgressBar, StageContext } from '../../context.ts';
 import { UnfoldError } from '../../errors.ts';
 import { exists, explainDisk, sha256File } from '../../files.ts';
+import { lockPath } from '../../lock.ts';
 import { flat, isPassing, openBody, pause, type RemoteFile } from './client.ts';
 import { unreachable } from './errors.ts';
 import type { HubSettings } from './settings.ts';
@@ -34,7 +34,7 @@ export async function download(
   context: StageContext,
 ): Promise<void> {
   await mkdir(dirname(path), { recursive: true });
-  const release = await takeTurn(`${path}.lock`, context.signal);
+  const lock = await lockPath(`${path}.lock`, { signal: context.signal, wait: Number.POSITIVE_INFINITY });
   try {
     if (await exists(path)) return;
     const part = `${path}.incomplete`;
@@ -43,7 +43,7 @@ export async function download(
     await verify(remote, part);
     await rename(part, path);
   } finally {
-    await release();
+    await lock.release();
   }
 }
 
@@ -159,36 +159,4 @@ async function sizeOf(path: string): Promise<number> {
     ({ size }) => size,
     () => 0,
   );
-}
-
-/** Waits until no living process holds the lock, then takes it. Returns what gives it back. */
-async function takeTurn(lock: string, signal: AbortSignal): Promise<() => Promise<void>> {
-  for (;;) {
-    try {
-      const file = await open(lock, 'wx');
-      await file.writeFile(String(process.pid));
-      await file.close();
-      return () => rm(lock, { force: true });
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw explainDisk(error, lock);
-    }
-    if (await isStale(lock)) await rm(lock, { force: true });
-    else await sleep(200, undefined, { signal });
-  }
-}
-
-/** A lock whose owner is gone. One that is being written is given a moment. */
-async function isStale(lock: string): Promise<boolean> {
-  const owner = Number(await readFile(lock, 'utf8').catch(() => ''));
-  const age = await stat(lock).then(
-    ({ mtimeMs }) => Date.now() - mtimeMs,
-    () => 0,
-  );
-  if (!(owner > 0)) return age > 5000;
-  try {
-    process.kill(owner, 0);
-    return false;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'ESRCH';
-  }
 }

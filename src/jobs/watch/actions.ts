@@ -151,7 +151,7 @@ export function cleanable(
 export interface Cleaned {
   removed: string[];
   jobs: number;
-  /** Not removed after all: a worker has one of their jobs again. */
+  /** Not removed as a whole: a worker has one of their jobs again, or Redis holds something else under its id. */
   kept: string[];
 }
 
@@ -166,7 +166,11 @@ export async function clean(connection: QueueConnection, flows: readonly FlowVie
       let removed = 0;
       for (const level of levels(jobs)) {
         await inPages(level, async ({ queue, id }) => {
-          const gone = await queues.get(queue).remove(id, { removeChildren: false });
+          // Keys of a wrong type, which only garbage has, make BullMQ's script fail: such a job stays.
+          const gone = await queues
+            .get(queue)
+            .remove(id, { removeChildren: false })
+            .catch(() => 0);
           if (gone === 1) removed++;
         });
       }

@@ -37,6 +37,17 @@ export async function finishedShards(
   return finished;
 }
 
+/** Shards without a sidecar of this harvest, or whose file has not its size: quick, for the bytes are not read. */
+export async function unfinishedShards(
+  out: string,
+  shards: readonly PlannedShard[],
+  contentHash: string,
+): Promise<PlannedShard[]> {
+  const missing: PlannedShard[] = [];
+  for (const shard of shards) if (!(await sidecarOf(out, shard, contentHash))) missing.push(shard);
+  return missing;
+}
+
 /** What the folder holds after {@link finishHarvest}. */
 export interface Finished {
   complete: boolean;

@@ -10,16 +10,16 @@
 import { join } from 'node:path';
 import { alsoStoppedBy, type StageContext } from '../context.ts';
 import { UnfoldError } from '../errors.ts';
+import { lockShards } from '../lock.ts';
 import type { Tokenizer } from '../model/tokenizer.ts';
 import { packageVersion } from '../package-version.ts';
 import { checkSameHarvest, type Manifest, readManifest, writeManifest } from '../shards/manifest.ts';
 import type { ShardDtype } from '../shards/schema.ts';
 import type { Corpus } from '../text/contexts.ts';
 import { type Deviation, measureDeviation } from './deviation.ts';
-import { finishedShards, finishHarvest } from './finish.ts';
+import { finishedShards, finishHarvest, unfinishedShards } from './finish.ts';
 import { BlockForward, type HookedModel } from './forward.ts';
 import { type HarvestInputs, openInputs } from './inputs.ts';
-import { lockShards } from '../lock.ts';
 import {
   checkDisk,
   gigabytes,
@@ -98,6 +98,46 @@ export async function harvest(
   }
 }
 
+/** The files of a harvest, and which of them are not there yet. */
+export interface HarvestOutlook {
+  plan: HarvestPlan;
+  /** By sidecars and sizes alone; {@link harvest} looks at the bytes too. */
+  missing: readonly PlannedShard[];
+}
+
+/**
+ * What {@link harvest} with the same options would make; writes and computes nothing.
+ * @throws UnfoldError as {@link harvest}
+ */
+export async function planOfHarvest(
+  { out, shards: _range, force: _force, ...rest }: HarvestOptions,
+  context: StageContext,
+): Promise<HarvestOutlook> {
+  const settings = parseSettings(rest);
+  const inputs = await openInputs(settings, context, {});
+  try {
+    const forward = new BlockForward(inputs.model, inputs.corpus, inputs.forward);
+    const plan = planFor(settings, forward, inputs);
+    return { plan, missing: await unfinishedShards(out, plan.shards, forward.contentHash) };
+  } finally {
+    inputs.close();
+  }
+}
+
+function planFor(
+  settings: ResolvedHarvestSettings,
+  forward: BlockForward,
+  inputs: HarvestInputs,
+): HarvestPlan {
+  return planHarvest({
+    hooks: forward.hooks,
+    dtype: inputs.forward.dtype,
+    blockRows: forward.blockRows,
+    fullBlockRows: settings.batch_contexts * inputs.forward.rule.positions.length,
+    shardRows: settings.shard_rows,
+  });
+}
+
 interface Job {
   settings: ResolvedHarvestSettings;
   inputs: HarvestInputs;
@@ -108,13 +148,7 @@ interface Job {
 async function harvestInto(out: string, job: Job, outer: StageContext): Promise<HarvestResult> {
   const { settings, inputs } = job;
   const forward = new BlockForward(inputs.model, inputs.corpus, inputs.forward);
-  const plan = planHarvest({
-    hooks: forward.hooks,
-    dtype: inputs.forward.dtype,
-    blockRows: forward.blockRows,
-    fullBlockRows: settings.batch_contexts * inputs.forward.rule.positions.length,
-    shardRows: settings.shard_rows,
-  });
+  const plan = planFor(settings, forward, inputs);
   const range = parseShardRange(job.shards, plan.shards.length);
   const unlock = await lockShards(out, range, outer);
   const context = alsoStoppedBy(unlock.signal, outer);
@@ -178,7 +212,10 @@ async function makeShards(
       progress,
     });
     made++;
-    bar.update(tokens, `shard ${shard.index + 1}`, { shards_made: made, shards_missing: missing.length - made });
+    bar.update(tokens, `shard ${shard.index + 1}`, {
+      shards_made: made,
+      shards_missing: missing.length - made,
+    });
   }
   const seconds = (performance.now() - began) / 1000;
   bar.finish();

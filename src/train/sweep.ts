@@ -9,7 +9,7 @@
  */
 import { join, relative } from 'node:path';
 import type { StageContext } from '../context.ts';
-import { UnfoldError } from '../errors.ts';
+import { nearest, UnfoldError } from '../errors.ts';
 import { writeJson } from '../files.ts';
 import { lockDirectory } from '../lock.ts';
 import { packageVersion } from '../package-version.ts';
@@ -21,6 +21,7 @@ import type { MetricsLine } from './metrics.ts';
 import type { PlannedRun } from './run.ts';
 import { expandSweep, refuseDifferentRows, type SweepInput } from './sweep-file.ts';
 import {
+  hasFinished,
   planRun,
   type RunOutcome,
   type TrainOptions,
@@ -93,6 +94,41 @@ export async function trainSweep(options: SweepOptions, context: StageContext): 
     } finally {
       await lock.release();
     }
+  });
+}
+
+/**
+ * Trains some coders of a sweep into the folders that {@link trainSweep} would, and leaves sweep.json to it: so several
+ * processes can share a sweep out. The bytes are the same.
+ * @throws UnfoldError `bad-sweep` (also for a coder that the sweep does not have), and what {@link train} throws
+ */
+export async function trainCodersOf(
+  options: SweepOptions,
+  names: readonly string[],
+  context: StageContext,
+): Promise<SweepResult> {
+  const { out, sweep } = options;
+  const settings = expandSweep(sweep);
+  for (const name of names) if (!settings.has(name)) throw noSuchCoder(name, [...settings.keys()]);
+  return withRows(options, async (source, origin) => {
+    const planned = planSweep(out, settings, source, origin).filter(({ name }) => names.includes(name!));
+    return sweepResult(out, planned, await trainRuns(planned, source, context));
+  });
+}
+
+/** The coders of a sweep that have no finished run in `out`, by the files alone. */
+export async function unfinishedCoders({ out, sweep }: Omit<SweepOptions, 'rows'>): Promise<string[]> {
+  const names = [...expandSweep(sweep).keys()];
+  const finished = await Promise.all(names.map((name) => hasFinished(join(out, name))));
+  return names.filter((_, i) => !finished[i]);
+}
+
+function noSuchCoder(name: string, known: readonly string[]): UnfoldError {
+  return new UnfoldError('bad-sweep', {
+    where: 'sweep',
+    expected: `one of ${known.join(', ')}`,
+    found: `coder ${name}`,
+    todo: `did you mean ${nearest(name, known, 1)[0]}?`,
   });
 }
 

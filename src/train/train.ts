@@ -170,6 +170,11 @@ export async function trainRuns(
   }
 }
 
+/** Whether a run directory holds a finished run, of whatever settings. */
+export async function hasFinished(dir: string): Promise<boolean> {
+  return (await exists(join(dir, MANIFEST))) && (await exists(join(dir, FINAL, WEIGHTS_FILE)));
+}
+
 async function finishedRun(plan: PlannedRun): Promise<TrainResult | undefined> {
   const { dir, config } = plan;
   const path = join(dir, MANIFEST);

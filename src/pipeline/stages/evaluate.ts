@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { loadCoder } from '../../coders/coder.ts';
 import type { StageContext } from '../../context.ts';
+import { internal } from '../../errors.ts';
 import type { Metrics } from '../../evaluate/definitions.ts';
 import { evaluate } from '../../evaluate/evaluate.ts';
 import { evaluateLayers } from '../../evaluate/evaluate-layers.ts';
@@ -11,8 +12,10 @@ import { layersJson, writeLayersLatents } from '../../evaluate/layers-report.ts'
 import { replacementOf } from '../../evaluate/replacement.ts';
 import { evaluationJson, writePerLatent } from '../../evaluate/report.ts';
 import { exists, readJson, writeJson } from '../../files.ts';
+import { lockDirectory } from '../../lock.ts';
 import { corpusSpecSchema } from '../../text/spec.ts';
-import type { Json, Stage } from '../stage.ts';
+import { namedChunks } from '../split.ts';
+import type { Json, Stage, StageMessage, StageSplit } from '../stage.ts';
 import { codersOf } from './train.ts';
 import { corpusIdentity, openWorld, type World } from './world.ts';
 
@@ -30,7 +33,27 @@ export interface EvaluatedCoder {
   tokens: { contexts: number; total: number; counted: number };
 }
 
-export const evaluateStage: Stage<z.output<typeof settings>> = {
+type Settings = z.output<typeof settings>;
+
+/** Names of coders. */
+const codersSchema = z.strictObject({ coders: z.array(z.string()).min(1) });
+
+/** Coders of a sweep; each has a folder of its own, which locks. */
+const split: StageSplit<Settings> = {
+  async parts({ inputs, dir }, most) {
+    const names = [...codersOf(inputs.train!.result).keys()];
+    if (names.length < 2) return [];
+    const finished = await Promise.all(names.map((name) => exists(join(dir, name, EVALUATION))));
+    const missing = names.filter((_, i) => !finished[i]);
+    return namedChunks(missing, most).map(({ name, names: coders }) => ({ name, part: { coders } }));
+  },
+  async run(message, part, context) {
+    const names = codersSchema.parse(part).coders;
+    return { coders: (await evaluateCoders(message, names, context)) as unknown as Json };
+  },
+};
+
+export const evaluateStage: Stage<Settings> = {
   name: 'evaluate',
   version: 1,
   needs: ['train'],
@@ -39,39 +62,81 @@ export const evaluateStage: Stage<z.output<typeof settings>> = {
   async identity({ model, text, batch_contexts }) {
     return { text: await corpusIdentity(model, text), batch_contexts };
   },
-  async run({ settings: { model: path, text, batch_contexts }, inputs, dir }, context) {
-    const coders = codersOf(inputs.train!.result);
-    const world = await openWorld(path, text, context);
-    const how = { world, batch_contexts, dataset: text.dataset };
-    try {
-      const results: Record<string, EvaluatedCoder> = {};
-      for (const [name, run] of coders) {
-        if (name !== '') context.note(`evaluate ${name}`);
-        results[name] = await evaluateOne(join(inputs.train!.dir, run), join(dir, name), how, context);
-      }
-      const [single] = coders.size === 1 && coders.has('') ? Object.values(results) : [];
-      if (single) return { path: EVALUATION, metrics: single.metrics as Json, tokens: { ...single.tokens } };
-      await writeJson(join(dir, EVALUATION), {
-        kind: 'unfold.sweep-evaluation/1',
-        dataset: text.dataset,
-        coders: results,
-      });
-      return { path: EVALUATION, coders: results as unknown as Json };
-    } finally {
-      world.close();
-    }
+  async run(message, context) {
+    const { settings, inputs, dir } = message;
+    const names = [...codersOf(inputs.train!.result).keys()];
+    const results = await evaluateCoders(message, names, context);
+    const single = names.length === 1 && names[0] === '' ? results[''] : undefined;
+    if (single) return { path: EVALUATION, metrics: single.metrics as Json, tokens: { ...single.tokens } };
+    await writeJson(join(dir, EVALUATION), {
+      kind: 'unfold.sweep-evaluation/1',
+      dataset: settings.text.dataset,
+      coders: results,
+    });
+    return { path: EVALUATION, coders: results as unknown as Json };
   },
+  split,
 };
 
-/** Evaluates the coder of a run into `dir`, unless that was done before the stage was stopped. */
+/** Evaluates coders by name, each into its folder; the single coder of a stage has no name and no folder. */
+async function evaluateCoders(
+  { settings: { model: path, text, batch_contexts }, inputs, dir }: StageMessage<Settings>,
+  names: readonly string[],
+  context: StageContext,
+): Promise<Record<string, EvaluatedCoder>> {
+  const runs = codersOf(inputs.train!.result);
+  const results: Record<string, EvaluatedCoder> = {};
+  let world: World | undefined;
+  try {
+    for (const name of names) {
+      const run = join(inputs.train!.dir, runs.get(name) ?? internal(`no coder ${name}`));
+      const own = join(dir, name);
+      const finished = await finishedEvaluation(own);
+      if (!finished && name !== '') context.note(`evaluate ${name}`);
+      world ??= finished ? undefined : await openWorld(path, text, context);
+      results[name] =
+        finished ??
+        (await lockedOne(run, own, { world: world!, batch_contexts, dataset: text.dataset, name }, context));
+    }
+    return results;
+  } finally {
+    world?.close();
+  }
+}
+
+/** What was measured before the stage was stopped, or by another process. */
+async function finishedEvaluation(dir: string): Promise<EvaluatedCoder | undefined> {
+  const path = join(dir, EVALUATION);
+  if (!(await exists(path))) return undefined;
+  const { metrics, tokens } = (await readJson(path)) as EvaluatedCoder;
+  return { metrics, tokens };
+}
+
+interface How {
+  /** Of the coder; empty for the only one, whose folder is the stage's and is locked by whoever runs that. */
+  name: string;
+  world: World;
+  batch_contexts: number;
+  dataset: string;
+}
+
+async function lockedOne(run: string, dir: string, how: How, context: StageContext): Promise<EvaluatedCoder> {
+  const lock = how.name === '' ? undefined : await lockDirectory(dir);
+  try {
+    return (await finishedEvaluation(dir)) ?? (await evaluateOne(run, dir, how, context));
+  } finally {
+    await lock?.release();
+  }
+}
+
+/** Evaluates the coder of a run into `dir`. */
 async function evaluateOne(
   run: string,
   dir: string,
-  { world, batch_contexts, dataset }: { world: World; batch_contexts: number; dataset: string },
+  { world, batch_contexts, dataset }: How,
   context: StageContext,
 ): Promise<EvaluatedCoder> {
   const path = join(dir, EVALUATION);
-  if (await exists(path)) return (await readJson(path)) as EvaluatedCoder;
   const { model, tokenizer, corpus } = world;
   const coder = await loadCoder(run);
   try {

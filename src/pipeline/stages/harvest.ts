@@ -1,9 +1,10 @@
 /** @file Stage `harvest`: activations of the hook points into shards; with `source: live` nothing, they are made on the fly. */
 import { join } from 'node:path';
 import { z } from 'zod';
-import { harvest } from '../../harvest/harvest.ts';
+import { harvest, planOfHarvest } from '../../harvest/harvest.ts';
 import { harvestSchema } from '../../harvest/settings.ts';
-import type { Stage } from '../stage.ts';
+import { chunks } from '../split.ts';
+import type { Stage, StageSplit } from '../stage.ts';
 import { modelHash } from './world.ts';
 
 /** The settings of this stage, which the training needs as well if the source is live. */
@@ -12,7 +13,30 @@ export const harvestStageSchema = harvestSchema.extend({ source: z.enum(['shards
 /** Folder of the shards within the stage's. */
 export const SHARDS = 'activations';
 
-export const harvestStage: Stage<z.output<typeof harvestStageSchema>> = {
+type Settings = z.output<typeof harvestStageSchema>;
+
+/** Shards, both ends included. Finished ones among them are left alone. */
+const rangeSchema = z.strictObject({ first: z.int().nonnegative(), last: z.int().nonnegative() });
+
+/** Ranges of shards, which lock themselves; the last of them writes the manifest. */
+const split: StageSplit<Settings> = {
+  async parts({ settings: { source, ...settings }, dir }, most, context) {
+    if (source === 'live') return [];
+    const { missing } = await planOfHarvest({ ...settings, out: join(dir, SHARDS) }, context);
+    return chunks(missing, most).map((own) => {
+      const [first, last] = [own[0]!.index, own.at(-1)!.index];
+      return { name: first === last ? `shard-${first}` : `shards-${first}-${last}`, part: { first, last } };
+    });
+  },
+  async run({ settings: { source: _source, ...settings }, dir }, part, context) {
+    const { first, last } = rangeSchema.parse(part);
+    const options = { ...settings, out: join(dir, SHARDS), shards: `${first}..${last}` };
+    const { shards_made, shards_skipped, tokens_per_second } = await harvest(options, context);
+    return { shards: options.shards, shards_made, shards_skipped, tokens_per_second };
+  },
+};
+
+export const harvestStage: Stage<Settings> = {
   name: 'harvest',
   version: 1,
   needs: ['corpus'],
@@ -27,4 +51,5 @@ export const harvestStage: Stage<z.output<typeof harvestStageSchema>> = {
     const { content_hash, rows, shards, bytes, tokens_per_second, dtype } = result;
     return { source, path: SHARDS, content_hash, rows, shards, bytes, tokens_per_second, dtype };
   },
+  split,
 };

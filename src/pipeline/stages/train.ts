@@ -5,10 +5,11 @@ import type { StageContext } from '../../context.ts';
 import { hashOf } from '../../files.ts';
 import { forwardOptions } from '../../harvest/inputs.ts';
 import { liveSource } from '../../harvest/live.ts';
-import { trainSweep } from '../../train/sweep.ts';
+import { trainCodersOf, trainSweep, unfinishedCoders } from '../../train/sweep.ts';
 import { expandSweep, isSweep } from '../../train/sweep-file.ts';
 import { type TrainOptions, type TrainResult, train } from '../../train/train.ts';
-import type { Json, Stage, StageMessage } from '../stage.ts';
+import { namedChunks } from '../split.ts';
+import type { Json, Stage, StageMessage, StageSplit } from '../stage.ts';
 import { harvestStageSchema, SHARDS } from './harvest.ts';
 import { openWorld } from './world.ts';
 
@@ -34,6 +35,32 @@ export function codersOf(result: Record<string, Json | undefined>): Map<string, 
   return new Map(Object.entries(coders).map(([name, { path }]) => [name, path]));
 }
 
+/** Names of coders. */
+const codersSchema = z.strictObject({ coders: z.array(z.string()).min(1) });
+
+/**
+ * Coders of a sweep over shards. With a live source they are trained together: the model's pass over the text, which
+ * they share, costs more than they do.
+ */
+const split: StageSplit<Settings> = {
+  async parts({ settings: { train: sweep, harvest }, dir }, most) {
+    if (!isSweep(sweep) || harvest.source === 'live') return [];
+    const names = await unfinishedCoders({ out: join(dir, SWEEP), sweep });
+    return namedChunks(names, most).map(({ name, names: coders }) => ({ name, part: { coders } }));
+  },
+  async run(message, part, context) {
+    const names = codersSchema.parse(part).coders;
+    const { train: sweep } = message.settings;
+    return withHarvest(message, context, async (rows) => {
+      const options = { out: join(message.dir, SWEEP), ...rows, sweep };
+      const { coders, failures } = await trainCodersOf(options, names, context);
+      const [failure] = Object.values(failures);
+      if (failure) throw failure;
+      return { coders: coderFacts(coders) };
+    });
+  },
+};
+
 export const trainStage: Stage<Settings> = {
   name: 'train',
   version: 1,
@@ -51,6 +78,7 @@ export const trainStage: Stage<Settings> = {
       isSweep(message.settings.train) ? sweepOn(message, rows, context) : trainOn(message, rows, context),
     );
   },
+  split,
 };
 
 type Rows = Pick<TrainOptions, 'rows' | 'origin'>;
@@ -77,12 +105,16 @@ async function sweepOn(
   );
   const [failure] = Object.values(failures);
   if (failure) throw failure;
+  const [first] = Object.values(coders);
+  return { path: SWEEP, tokens: factsOf(first!).tokens, coders: coderFacts(coders) };
+}
+
+function coderFacts(coders: Record<string, TrainResult>): Json {
   const entries = Object.entries(coders).map(([name, result]) => [
     name,
     { path: `${SWEEP}/${name}`, ...factsOf(result) },
   ]);
-  const [first] = Object.values(coders);
-  return { path: SWEEP, tokens: factsOf(first!).tokens, coders: Object.fromEntries(entries) as Json };
+  return Object.fromEntries(entries) as Json;
 }
 
 function factsOf({ settings, metrics, weightsHash }: TrainResult) {

@@ -4,6 +4,7 @@
  */
 import type { Command } from 'commander';
 import type { StageContext } from '../context.ts';
+import type { JobRequest } from '../jobs/kinds/kind.ts';
 
 /** Handed to every command's action. */
 export interface CommandIO {
@@ -28,8 +29,16 @@ export interface CommandSpec {
   examples: readonly (readonly [command: string, meaning: string])[];
   /** Declares arguments and options on the commander command (not the action; `--json` and `--backend` are added). */
   configure(command: Command): void;
+  /** Commands below it, `unfold NAME SUB …`; what none of them is called goes to `run`. */
+  subcommands?: readonly CommandSpec[];
   /** True if the command computes: `--backend` is added and the backend is chosen before `run`. */
   usesBackend?: boolean;
   /** `args` are the positional arguments, `options` commander's parsed options. Import heavy modules inside. */
   run(args: string[], options: Record<string, unknown>, io: CommandIO): Promise<void>;
+  /**
+   * The job that does what `run` would do with the same arguments, for `unfold enqueue NAME …`. Commands that leave no
+   * files have none.
+   * @throws UnfoldError for settings that are wrong, as far as that is seen without doing the work
+   */
+  job?(args: string[], options: Record<string, unknown>): Promise<JobRequest>;
 }

@@ -53,6 +53,7 @@ function buildCommand(spec: CommandSpec, signal: AbortSignal): Command {
   }
   command.option('--json', 'one JSON object on stdout instead of text');
   command.option('--quiet', 'no progress bars and notes (warnings stay)');
+  for (const sub of spec.subcommands ?? []) command.addCommand(buildCommand(sub, signal));
   command.addHelpText('after', `\nExamples:\n${exampleLines(spec)}`);
   command.exitOverride();
   return command.action(async () => runCommand(spec, command, signal));

@@ -1,5 +1,6 @@
 /** @file `unfold encode`: activations and reconstructions of rows from anywhere. */
 import { type Command, InvalidArgumentError } from 'commander';
+import type { EncodeOptions } from '../../coders/encode-file.ts';
 import { addCoderOptions, coderOptions } from '../coder-options.ts';
 import type { CommandSpec } from '../command.ts';
 
@@ -32,16 +33,7 @@ finished run of unfold train, or a coder in any layout as it is (see unfold impo
   },
   async run(_args, options, io) {
     const { encodeFile } = await import('../../coders/encode-file.ts');
-    const { coder, input, tensor, out, batchRows } = options as Record<string, string>;
-    const flags = {
-      ...coderOptions(options),
-      coder: coder!,
-      input: input!,
-      tensor,
-      out: out!,
-      batch_rows: Number(batchRows),
-    };
-    const result = await encodeFile(flags, io.context);
+    const result = await encodeFile(optionsOf(options), io.context);
     io.emit(result);
     const variance =
       result.explained_variance === null
@@ -51,9 +43,19 @@ finished run of unfold train, or a coder in any layout as it is (see unfold impo
       `${result.out}: ${result.rows.toLocaleString('en')} rows through a ${result.architecture} coder of ${result.d_sae} latents, L0 ${result.l0.toFixed(2)}${variance}`,
     );
   },
+  async job(_args, options) {
+    const { encodeRequest } = await import('../../jobs/kinds/encode.ts');
+    return encodeRequest(optionsOf(options));
+  },
 };
 
 export default command;
+
+function optionsOf(options: Record<string, unknown>): EncodeOptions {
+  const { coder, input, tensor, out, batchRows } = options as Record<string, string>;
+  const files = { coder: coder!, input: input!, tensor, out: out! };
+  return { ...coderOptions(options), ...files, batch_rows: Number(batchRows) };
+}
 
 function rows(text: string): number {
   const value = Number(text);

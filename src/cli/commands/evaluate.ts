@@ -76,6 +76,10 @@ Positions the coder was not trained on (exclude_special_tokens and seqpos_slice 
     io.print(evaluationTable(evaluation));
     io.emit({ ...evaluation.metrics, ...evaluationJson(evaluation, facts) });
   },
+  async job(_args, options) {
+    const { evaluateRequest } = await import('../../jobs/kinds/evaluate.ts');
+    return evaluateRequest(flags(options));
+  },
 };
 
 export default command;

@@ -1,6 +1,6 @@
 /** @file `unfold finetune`: a trained coder, trained on through its model. */
 import { type Command, Option } from 'commander';
-import type { FinetuneResult } from '../../finetune/finetune.ts';
+import type { FinetuneOptions, FinetuneResult } from '../../finetune/finetune.ts';
 import { pasteable } from '../../invocation.ts';
 import { addCoderOptions, coderOptions } from '../coder-options.ts';
 import type { CommandIO, CommandSpec } from '../command.ts';
@@ -84,31 +84,8 @@ the same command goes on. The result is in final/, in SAELens's layout; its cfg.
   },
   async run(_args, options, io) {
     const { finetune } = await import('../../finetune/finetune.ts');
-    const { readSettings } = await import('../../harvest/config-file.ts');
-    const config = typeof options.config === 'string' ? await readSettings(options.config) : {};
-    const settings = {
-      ...config,
-      ...(options.set as object),
-      ...settingsOf([LOSS_FLAG, ...SETTING_FLAGS], options),
-    };
-    const { coder, model, out, dataset, tokens } = options as Record<string, string>;
-    const result = await finetune(
-      {
-        ...coderOptions(options),
-        coder: coder!,
-        model: model!,
-        out: out!,
-        dataset,
-        tokens,
-        max_tokens: options.maxTokens as number | undefined,
-        context_size: options.contextSize as number | undefined,
-        hook_name: options.hookName as string | undefined,
-        hook_name_out: options.hookNameOut as string | undefined,
-        all_tokens: options.allTokens as boolean | undefined,
-        settings,
-      },
-      io.context,
-    );
+    const given = await optionsOf(options);
+    const result = await finetune(given, io.context);
     const { metrics, before, after, dir, coderDir, weightsHash, skipped } = result;
     io.emit({
       ...metrics,
@@ -120,11 +97,41 @@ the same command goes on. The result is in final/, in SAELens's layout; its cfg.
       skipped,
       settings: result.settings,
     });
-    await print(result, { model: model!, dataset: dataset ?? 'DATASET' }, io);
+    await print(result, { model: given.model, dataset: given.dataset ?? 'DATASET' }, io);
+  },
+  async job(_args, options) {
+    const { finetuneRequest } = await import('../../jobs/kinds/finetune.ts');
+    return finetuneRequest(await optionsOf(options));
   },
 };
 
 export default command;
+
+/** Flags over the file of --config. */
+async function optionsOf(options: Record<string, unknown>): Promise<FinetuneOptions> {
+  const { readSettings } = await import('../../harvest/config-file.ts');
+  const config = typeof options.config === 'string' ? await readSettings(options.config) : {};
+  const settings = {
+    ...config,
+    ...(options.set as object),
+    ...settingsOf([LOSS_FLAG, ...SETTING_FLAGS], options),
+  };
+  const { coder, model, out, dataset, tokens } = options as Record<string, string>;
+  return {
+    ...coderOptions(options),
+    coder: coder!,
+    model: model!,
+    out: out!,
+    dataset,
+    tokens,
+    max_tokens: options.maxTokens as number | undefined,
+    context_size: options.contextSize as number | undefined,
+    hook_name: options.hookName as string | undefined,
+    hook_name_out: options.hookNameOut as string | undefined,
+    all_tokens: options.allTokens as boolean | undefined,
+    settings,
+  };
+}
 
 /** What is said about before and after. */
 const SHOWN = [

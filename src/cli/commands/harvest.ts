@@ -68,6 +68,10 @@ A file for --config: {model: checkpoints/novels-4l, text: {dataset: novels, max_
     io.emit(result);
     await print(result, io);
   },
+  async job(_args, options) {
+    const { harvestRequest } = await import('../../jobs/kinds/harvest.ts');
+    return harvestRequest(await optionsOf(options));
+  },
 };
 
 export default command;

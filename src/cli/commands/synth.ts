@@ -1,7 +1,9 @@
 /** @file `unfold synth`: coders against features that are known. */
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { UnfoldError } from '../../errors.ts';
+import type { SynthFlags } from '../../jobs/kinds/synth.ts';
 import type { SynthCoderResult, SynthResult } from '../../synth/synth.ts';
+import type { ToyOptions } from '../../synth/toy.ts';
 import { addCoderOptions, coderOptions } from '../coder-options.ts';
 import type { CommandIO, CommandSpec } from '../command.ts';
 
@@ -55,46 +57,60 @@ written. The model is drawn here from its settings: a coder of another program's
     addCoderOptions(command);
   },
   async run(args, options, io) {
-    if (options.toy === true) return toy({ ...options, out: folder(options) }, io);
-    const { readSettings } = await import('../../harvest/config-file.ts');
+    const wanted = await flagsOf(args, options);
+    if (wanted.what === 'toy') return toy(wanted, io);
     const { synth, synthCoder } = await import('../../synth/synth.ts');
-    const [file] = args;
-    if (file === undefined) {
-      throw new UnfoldError('bad-setting', {
-        where: 'unfold synth',
-        expected: 'a benchmark file, or --toy',
-        found: 'neither',
-        todo: 'unfold synth pipelines/synth-smoke.yaml --out runs/smoke',
-      });
-    }
-    const written = await readSettings(file);
-    const evaluated = {
-      ...written,
-      ...(options.samples !== undefined && { evaluation_samples: options.samples }),
-    };
-    if (typeof options.coder === 'string') {
-      const given = { ...coderOptions(options), coder: options.coder, settings: evaluated as never };
-      const judged = await synthCoder(given, io.context);
+    if (wanted.what === 'coder') {
+      const judged = await synthCoder(wanted, io.context);
       io.emit(judged);
       return printCoder(judged, io);
     }
-    const settings = {
-      ...evaluated,
-      ...(options.seeds !== undefined && { seeds: options.seeds }),
-      ...(options.trainingTokens !== undefined && {
-        train: { ...(written.train as object), training_tokens: options.trainingTokens },
-      }),
-    };
-    const result = await synth(
-      { out: folder(options), settings: settings as unknown as Parameters<typeof synth>[0]['settings'] },
-      io.context,
-    );
+    const result = await synth(wanted, io.context);
     io.emit(result);
     await print(result, io);
+  },
+  async job(args, options) {
+    const { synthRequest } = await import('../../jobs/kinds/synth.ts');
+    return synthRequest(await flagsOf(args, options));
   },
 };
 
 export default command;
+
+/** What is asked for: flags over the benchmark's file. */
+async function flagsOf([file]: string[], options: Record<string, unknown>): Promise<SynthFlags> {
+  if (options.toy === true) {
+    const { features, probabilities } = options as unknown as Omit<ToyOptions, 'out'>;
+    return { what: 'toy', out: folder(options), features, probabilities };
+  }
+  const { readSettings } = await import('../../harvest/config-file.ts');
+  if (file === undefined) {
+    throw new UnfoldError('bad-setting', {
+      where: 'unfold synth',
+      expected: 'a benchmark file, or --toy',
+      found: 'neither',
+      todo: 'unfold synth pipelines/synth-smoke.yaml --out runs/smoke',
+    });
+  }
+  const written = await readSettings(file);
+  const evaluated = {
+    ...written,
+    ...(options.samples !== undefined && { evaluation_samples: options.samples }),
+  };
+  // The library checks what the file says.
+  if (typeof options.coder === 'string') {
+    const given = { ...coderOptions(options), coder: options.coder, settings: evaluated as never };
+    return { what: 'coder', out: options.out as string | undefined, ...given };
+  }
+  const settings = {
+    ...evaluated,
+    ...(options.seeds !== undefined && { seeds: options.seeds }),
+    ...(options.trainingTokens !== undefined && {
+      train: { ...(written.train as object), training_tokens: options.trainingTokens },
+    }),
+  };
+  return { what: 'benchmark', out: folder(options), settings: settings as never };
+}
 
 const COLUMNS = ['f1', 'mcc', 'uniqueness', 'explained_variance', 'l0', 'dead_latents'] as const;
 
@@ -130,15 +146,10 @@ function folder({ out }: Record<string, unknown>): string {
   });
 }
 
-async function toy(options: Record<string, unknown>, io: CommandIO): Promise<void> {
+async function toy(options: ToyOptions, io: CommandIO): Promise<void> {
   const { runToy } = await import('../../synth/toy.ts');
   const { textTable } = await import('../../table.ts');
-  const { out, features, probabilities } = options as {
-    out: string;
-    features: number;
-    probabilities: number[];
-  };
-  const result = await runToy({ out, features, probabilities }, io.context);
+  const result = await runToy(options, io.context);
   io.emit(result);
   const rows = result.models.map(({ probability, features_per_dimension, loss }) => [
     String(probability),

@@ -1,6 +1,7 @@
 /** @file `unfold train`: a coder on activation rows, or several in one pass. */
 import type { Command } from 'commander';
 import { pasteable } from '../../invocation.ts';
+import type { SweepFlags, TrainFlags } from '../../train/command.ts';
 import type { SweepResult } from '../../train/sweep.ts';
 import type { TrainResult } from '../../train/train.ts';
 import type { CommandIO, CommandSpec } from '../command.ts';
@@ -89,29 +90,36 @@ blocks.{layer}.ln2.hook_normalized with grid: {layer: [0, 1, 2, 3]} makes a tran
   },
   async run(_args, options, io) {
     const { runSweep, runTraining } = await import('../../train/command.ts');
-    const { readSettings } = await import('../../harvest/config-file.ts');
-    const read = async (path: unknown) => (typeof path === 'string' ? readSettings(path) : {});
-    const settings = {
-      ...(await read(options.config)),
-      ...(options.set as object),
-      ...settingsOf(SETTING_FLAGS, options),
-    };
-    const out = String(options.out);
-    if (options.sweep !== undefined) {
-      const { resolvePath, searchPlaces } = await import('../../pipeline/paths.ts');
-      const path = resolvePath(String(options.sweep), searchPlaces());
-      const sweep = { ...(await read(path)), ...settings };
-      await printSweep(await runSweep({ ...options, out, sweep }, io.context), io);
-      return;
-    }
-    const result = await runTraining({ ...options, out, settings }, io.context);
+    const flags = await flagsOf(options);
+    if ('sweep' in flags) return printSweep(await runSweep(flags, io.context), io);
+    const result = await runTraining(flags, io.context);
     const { dir, coderDir, weightsHash, skipped, metrics, settings: resolved } = result;
     io.emit({ ...metrics, dir, coder: coderDir, weights_sha256: weightsHash, skipped, settings: resolved });
     await print(result, io);
   },
+  async job(_args, options) {
+    const { trainRequest } = await import('../../jobs/kinds/train.ts');
+    return trainRequest(await flagsOf(options));
+  },
 };
 
 export default command;
+
+/** Flags over --config, and over the file of --sweep. */
+async function flagsOf(options: Record<string, unknown>): Promise<TrainFlags | SweepFlags> {
+  const { readSettings } = await import('../../harvest/config-file.ts');
+  const read = async (path: unknown) => (typeof path === 'string' ? readSettings(path) : {});
+  const settings = {
+    ...(await read(options.config)),
+    ...(options.set as object),
+    ...settingsOf(SETTING_FLAGS, options),
+  };
+  const { sweep: file, ...rest } = options;
+  const out = String(options.out);
+  if (file === undefined) return { ...rest, out, settings };
+  const { resolvePath, searchPlaces } = await import('../../pipeline/paths.ts');
+  return { ...rest, out, sweep: { ...(await read(resolvePath(String(file), searchPlaces()))), ...settings } };
+}
 
 /** Architectures that SAELens has no class for. */
 const OWN_LAYOUT = ['clt', 'crosscoder'];

@@ -1,9 +1,8 @@
 /** @file Where a direct job's files go: a folder, or, for commands that write a file, the folder of that file. */
-import { dirname, posix, resolve } from 'node:path';
+import { basename, dirname } from 'node:path';
 import { z } from 'zod';
 import { UnfoldError } from '../../errors.ts';
-
-const isUrl = (path: string): boolean => /^\w+:\/\//.test(path);
+import { formatS3, isRemote, normalisePlace, parseS3 } from '../../storage/url.ts';
 
 /** A file's name within the job's folder. */
 export const fileName = z
@@ -13,7 +12,7 @@ export const fileName = z
 
 /** The folder of a job, absolute unless it is the URL of a store. @throws UnfoldError `bad-setting` when there is none */
 export function jobFolder(out: unknown, stage: string): string {
-  if (typeof out === 'string' && out !== '') return isUrl(out) ? out : resolve(out);
+  if (typeof out === 'string' && out !== '') return normalisePlace(out);
   throw new UnfoldError('bad-setting', {
     where: `unfold enqueue ${stage}`,
     expected: '--out, where the job’s files go',
@@ -24,8 +23,12 @@ export function jobFolder(out: unknown, stage: string): string {
 
 /** A job's folder and the name of the file that it makes there. */
 export function jobFile(out: unknown, stage: string): { out: string; file: string } {
-  const path = jobFolder(out, stage);
-  return { out: isUrl(path) ? posix.dirname(path) : dirname(path), file: posix.basename(path) };
+  const place = jobFolder(out, stage);
+  if (!isRemote(place)) return { out: dirname(place), file: basename(place) };
+  const { prefix, ...bucket } = parseS3(place);
+  const names = prefix.split('/');
+  const file = names.pop()!;
+  return { out: formatS3({ ...bucket, prefix: names.join('/') }), file };
 }
 
 /**

@@ -15,7 +15,8 @@ import type { StageContext } from '../../context.ts';
 import { UnfoldError } from '../../errors.ts';
 import { exists, hashOf, readJson, writeJson } from '../../files.ts';
 import { lockDirectory } from '../../lock.ts';
-import type { JobKind } from './kind.ts';
+import { type JobKind, type JobRequest, known, requestOf } from './kind.ts';
+import { jobFolder } from './place.ts';
 
 const schema = z.strictObject({
   /** Seconds of work in all. */
@@ -71,6 +72,11 @@ export const probe: JobKind<ProbeSettings> = {
     }
   },
 };
+
+/** The job that `unfold enqueue probe` with these flags is. @throws UnfoldError `bad-setting` */
+export async function probeRequest(options: Record<string, unknown>): Promise<JobRequest> {
+  return requestOf(probe as JobKind, known(schema, options), jobFolder(options.out, 'probe'));
+}
 
 async function finishedProbe(settings: ProbeSettings, out: string): Promise<ProbeFile | undefined> {
   const path = join(out, 'probe.json');

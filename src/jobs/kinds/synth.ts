@@ -4,7 +4,14 @@
  */
 import { z } from 'zod';
 import type { StageContext } from '../../context.ts';
-import { type SynthInput, synth, synthCoder, syntheticConfig, synthSchema } from '../../synth/synth.ts';
+import {
+  type SynthCoderOptions,
+  type SynthInput,
+  synth,
+  synthCoder,
+  syntheticConfig,
+  synthSchema,
+} from '../../synth/synth.ts';
 import { runToy, type ToyOptions } from '../../synth/toy.ts';
 import { expandSweep, type SweepInput } from '../../train/sweep-file.ts';
 import { coderChoice } from './coder-choice.ts';
@@ -66,8 +73,8 @@ async function make(settings: Settings, out: string, context: StageContext) {
 
 /** What `unfold synth` was asked for. */
 export type SynthFlags =
-  | { what: 'benchmark'; out: unknown; settings: SynthInput }
-  | { what: 'coder'; out: unknown; coder: string; settings: Record<string, unknown> }
+  | { what: 'benchmark'; out: string; settings: SynthInput }
+  | ({ what: 'coder'; out: string | undefined } & SynthCoderOptions)
   | ({ what: 'toy' } & ToyOptions);
 
 /** The job that `unfold synth` with these options would be. */

@@ -1,0 +1,65 @@
+/** @file A direct job from request to result: its message and place in the queue, and what a worker's child does with it. */
+import type { StageContext } from '../../context.ts';
+import { type AddOptions, addJobs, type Enqueued } from '../enqueue.ts';
+import { flowId } from '../flow.ts';
+import { type DirectJob, parseMessage } from '../message.ts';
+import type { QueueConnection } from '../redis/open.ts';
+import { jobKind } from './index.ts';
+import { type JobRequest, MAX_RESULT_BYTES, parseSettings } from './kind.ts';
+
+/** How a direct job is queued. */
+export interface DirectOptions extends AddOptions {
+  /** What a worker must offer. */
+  tags?: readonly string[];
+}
+
+/**
+ * The message of a request. Its flow, and so its id, follows from settings and place: the same work queued twice is one job.
+ * @throws UnfoldError `bad-job` (a tag that is none)
+ */
+export function directMessage(request: JobRequest, tags: readonly string[] = []): DirectJob {
+  const { stage, settings, out } = request;
+  const flow = flowId(stage, { settings, out });
+  const message = { kind: 'unfold.job/1', type: 'direct', stage, flow, tags: [...new Set(tags)].sort(), out };
+  return parseMessage({ ...message, settings }, `a job ${stage}`) as DirectJob;
+}
+
+/** Queues one command as one job. */
+export function enqueueDirect(
+  request: JobRequest,
+  { tags, ...options }: DirectOptions,
+  connection: QueueConnection,
+): Promise<Enqueued> {
+  return addJobs(connection, { message: directMessage(request, tags), children: [] }, options);
+}
+
+/** How a direct job ended. */
+export interface DirectResult {
+  result: Record<string, unknown>;
+  /** True if all was done before. */
+  skipped: boolean;
+}
+
+/**
+ * Does the work of a direct job in the local folder `out`.
+ * @throws UnfoldError `bad-job`, `bad-setting`, and those of the work
+ */
+export async function runDirect(
+  { stage, settings }: Pick<DirectJob, 'stage' | 'settings'>,
+  out: string,
+  context: StageContext,
+): Promise<DirectResult> {
+  const kind = await jobKind(stage);
+  const { skipped = false, ...result } = await kind.run(parseSettings(kind, settings), out, context);
+  return { result: small(result), skipped: skipped === true };
+}
+
+/** Leaves out what is largest until the rest fits; files have all of it. */
+function small(result: Record<string, unknown>): Record<string, unknown> {
+  const bytes = (value: unknown) => Buffer.byteLength(JSON.stringify(value) ?? '');
+  const kept = Object.entries(result).sort(([, a], [, b]) => bytes(a) - bytes(b));
+  const left: string[] = [];
+  const rest = () => ({ ...Object.fromEntries(kept), ...(left.length > 0 && { left_out: left }) });
+  while (kept.length > 0 && bytes(rest()) > MAX_RESULT_BYTES) left.push(kept.pop()![0]);
+  return left.length > 0 ? rest() : result;
+}

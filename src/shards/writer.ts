@@ -9,6 +9,7 @@ import { basename, dirname, join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { explainDisk, syncFolder, writeJson } from '../files.ts';
 import { partOf, removeParts } from '../parts.ts';
+import { assertMayPublish } from '../write-guard.ts';
 import type { ActivationBlock, HookWidth } from './block-source.ts';
 import { BlockEncoder, lengthOf, type Pieces } from './encode.ts';
 import { type ShardDtype, shardSchema, sidecarName } from './schema.ts';
@@ -100,6 +101,7 @@ export class ShardWriter {
       await this.#push(this.#encoder.end());
       await this.#file.sync();
       await this.#file.close();
+      assertMayPublish();
       await rename(this.#part, this.#path);
       await syncFolder(dirname(this.#path));
     } catch (error) {

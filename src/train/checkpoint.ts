@@ -14,6 +14,7 @@ import { openSafetensors } from '../model/safetensors.ts';
 import { type TensorToWrite, writeSafetensors } from '../model/safetensors-write.ts';
 import { partOf, removeParts } from '../parts.ts';
 import * as tf from '../tensor/tf.ts';
+import { assertMayPublish } from '../write-guard.ts';
 import type { ControllerState } from './controller.ts';
 import type { LatentCounters } from './dead-latents.ts';
 import { parameter } from './initialise.ts';
@@ -110,6 +111,7 @@ export async function saveCheckpoint(
       sha256,
     };
     await writeJson(join(part, STATE_FILE), stored);
+    assertMayPublish();
     await rm(path, { recursive: true, force: true });
     await rename(part, path);
     await syncFolder(parent);

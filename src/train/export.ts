@@ -16,6 +16,7 @@ import type { StageContext } from '../context.ts';
 import { explainDisk, sha256File, syncFolder } from '../files.ts';
 import { partOf, removeParts } from '../parts.ts';
 import * as tf from '../tensor/tf.ts';
+import { assertMayPublish } from '../write-guard.ts';
 import { type Calibration, calibrate, type FollowingRows, measureExported } from './calibrate.ts';
 import { deadWindow } from './dead-latents.ts';
 import { settleParameters } from './optimizer.ts';
@@ -116,6 +117,7 @@ async function write(coder: Coder, dir: string, firingRate: Float64Array): Promi
     await mkdir(part, { recursive: true });
     await saveCoder(coder, part, { firingRate });
     const weights = await sha256File(join(part, WEIGHTS_FILE));
+    assertMayPublish();
     await rm(dir, { recursive: true, force: true });
     await rename(part, dir);
     await syncFolder(join(dir, '..'));

@@ -8,6 +8,7 @@ import { type FileHandle, open } from 'node:fs/promises';
 import type { StepResult } from '../coders/training.ts';
 import { explainDisk } from '../files.ts';
 import type { HookWidth } from '../shards/block-source.ts';
+import { assertMayPublish } from '../write-guard.ts';
 import { widthOf } from './hooks.ts';
 import type { TargetSums } from './rows.ts';
 
@@ -142,6 +143,7 @@ export class MetricsFile {
   }
 
   async append(line: MetricsLine): Promise<void> {
+    assertMayPublish();
     const text = Buffer.from(`${JSON.stringify(line)}\n`);
     try {
       await this.#file.appendFile(text);

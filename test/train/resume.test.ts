@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { readdirSync } from 'node:fs';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -70,6 +71,29 @@ async function killedChild(dir: string, name: Name, rows: number): Promise<void>
   await new Promise((resolve) => child.on('close', resolve));
 }
 
+/** Runs the child until the folder that becomes `final/` holds `files` files, then kills it. Returns what is seen then. */
+async function killedInExport(dir: string, name: Name, files: number): Promise<string[]> {
+  const script = fileURLToPath(new URL('./child.ts', import.meta.url));
+  const child = spawn(process.execPath, ['--import', 'tsx', script, dir, name], { stdio: 'ignore' });
+  const gone = new Promise((resolve) => child.on('close', resolve));
+  const unfinished = () => list(dir).find((entry) => entry.startsWith('final.') && entry.endsWith('.part'));
+  for (let part = unfinished(); child.exitCode === null; part = unfinished()) {
+    if (part !== undefined && list(join(dir, part)).length >= files) child.kill('SIGKILL');
+    if (child.killed) break;
+    await new Promise(setImmediate);
+  }
+  await gone;
+  return list(dir);
+}
+
+function list(dir: string): string[] {
+  try {
+    return readdirSync(dir);
+  } catch {
+    return [];
+  }
+}
+
 describe.each(await usableBackends())('a stopped run on %s', (backend) => {
   beforeEach(async () => {
     await useBackend(backend);
@@ -103,6 +127,24 @@ describe('a run whose process is killed', () => {
     expect(await run(killed, name)).toBe(true);
     expect(await fingerprints(killed)).toEqual(await fingerprints(straight));
     expect(await metrics(killed)).toEqual(await metrics(straight));
+  });
+});
+
+describe('a run whose process is killed while it exports', () => {
+  it('has no final/ until it is whole, and ends with the same bytes', async () => {
+    await useBackend('cpu');
+    const straight = join(scratch, 'export-straight');
+    await run(straight, 'topk');
+    const killed = join(scratch, 'export-killed');
+    for (const files of [0, 1, 2]) {
+      const left = await killedInExport(killed, 'topk', files);
+      expect(left).not.toContain('final');
+      expect(left).not.toContain('manifest.json');
+    }
+    expect(await run(killed, 'topk')).toBe(true);
+    expect(await fingerprints(killed)).toEqual(await fingerprints(straight));
+    expect(await metrics(killed)).toEqual(await metrics(straight));
+    expect(list(killed).filter((entry) => entry.endsWith('.part'))).toEqual([]);
   });
 });
 

@@ -3,6 +3,10 @@
  * a test). Knows nothing of Redis.
  */
 import type { StageContext } from '../context.ts';
+import { UnfoldError } from '../errors.ts';
+import { executeDirect } from './execute-direct.ts';
+import { executePipeline } from './execute-pipeline.ts';
+import { executeStage } from './execute-stage.ts';
 import type { JobMessage } from './message.ts';
 import type { JobOutcome } from './protocol.ts';
 
@@ -14,13 +18,23 @@ export interface ExecuteOptions {
 
 /**
  * Runs a job to its end, or to the point where its parts have to be done first.
- * @throws UnfoldError `bad-job`, `not-visible` (a path that this machine does not see), `input-differs`, `busy` (another
- *   process is at the same files: to be tried again later), and those of the stage; the signal's reason when stopped
+ * @throws UnfoldError `bad-job`, `not-visible` (a path that this machine does not see), `input-differs` (it sees another
+ *   file there), `busy` (another process is at the same files: to be tried again later), and those of the stage; the
+ *   signal's reason when stopped
  */
 export async function executeJob(
-  _message: JobMessage,
-  _options: ExecuteOptions,
-  _context: StageContext,
+  message: JobMessage,
+  options: ExecuteOptions,
+  context: StageContext,
 ): Promise<JobOutcome> {
-  throw new Error('internal: not there yet');
+  context.signal.throwIfAborted();
+  try {
+    if (message.type === 'stage') return await executeStage(message, options, context);
+    if (message.type === 'pipeline') return await executePipeline(message, options, context);
+    return await executeDirect(message, options, context);
+  } catch (error) {
+    throw error instanceof UnfoldError && error.kind === 'locked'
+      ? new UnfoldError('busy', error.lesson)
+      : error;
+  }
 }

@@ -26,7 +26,8 @@ async function hasFiles(message: JobMessage): Promise<boolean> {
   return (await finishedManifest({ stage, settings: parsed.data }, dir, key)) !== undefined;
 }
 
-async function storedKey(out: string, folder: string): Promise<unknown> {
+/** Key of the finished stage in a folder of an object store. */
+export async function storedKey(out: string, folder: string): Promise<unknown> {
   const manifest = (await readStoredJson(out, `${folder}/stage.json`)) as { key?: unknown } | undefined;
   return manifest?.key;
 }

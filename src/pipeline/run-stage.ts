@@ -5,7 +5,7 @@
  */
 import { mkdir, readdir, rename, rm, symlink } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import type { StageContext } from '../context.ts';
+import { alsoStoppedBy, type StageContext } from '../context.ts';
 import { exists, readJson, writeJson } from '../files.ts';
 import { lockDirectory } from '../lock.ts';
 import type { Json, Stage, StageInput, StageManifest } from './stage.ts';
@@ -49,13 +49,13 @@ export async function runStage(
 ): Promise<StageFinish> {
   const before = await finishedManifest(run, run.dir, run.key);
   if (before) return { manifest: before, skipped: true };
-  const lock = await lockDirectory(run.dir);
+  const lock = await lockDirectory(run.dir, context);
   try {
     // Whoever held the lock until now may have finished it.
     const finished = await finishedManifest(run, run.dir, run.key);
     if (finished) return { manifest: finished, skipped: true };
     await begins();
-    return { manifest: await runLocked(run, context), skipped: false };
+    return { manifest: await runLocked(run, alsoStoppedBy(lock.signal, context)), skipped: false };
   } finally {
     await lock.release();
   }
@@ -77,6 +77,8 @@ async function runLocked(run: StageRun, context: StageContext): Promise<StageMan
       seconds: await secondsSpent(dir, clock.seconds()),
       finished_at: new Date().toISOString(),
     };
+    // Not if the lock was lost meanwhile: somebody else is at work here then.
+    context.signal.throwIfAborted();
     await writeJson(join(dir, 'stage.json'), manifest);
     await forgetClocks(dir);
     return manifest;

@@ -168,12 +168,17 @@ async function forget(
 ): Promise<void> {
   const again = new Set([from]);
   for (const { stage } of planned) if (stage.needs.some((name) => again.has(name))) again.add(stage.name);
-  for (const plan of plans) {
-    if (!again.has(plan.name)) continue;
-    if (!(await exists(plan.dir))) continue;
-    // Not while a worker of the queue is at it; the lock file goes with the folder.
-    const lock = await lockDirectory(plan.dir);
-    await rm(plan.dir, { recursive: true, force: true });
+  for (const { name, dir } of plans) if (again.has(name) && (await exists(dir))) await empty(dir);
+}
+
+/** Removes what a stage made, unless a worker of the queue is at it. */
+async function empty(dir: string): Promise<void> {
+  const lock = await lockDirectory(dir);
+  try {
+    await rm(join(dir, 'stage.json'), { force: true });
+    for (const name of await readdir(dir))
+      if (!name.startsWith('.lock')) await rm(join(dir, name), { recursive: true, force: true });
+  } finally {
     await lock.release();
   }
 }

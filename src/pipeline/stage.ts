@@ -51,6 +51,11 @@ export interface Stage<Settings = unknown> {
    * go, the files are the same byte for byte.
    */
   split?: StageSplit<Settings>;
+  /**
+   * Paths outside the run directory that it reads, as its settings have them; names of a hub may be among them. A worker
+   * that does not see one of them says so before it begins.
+   */
+  reads?(settings: Settings): readonly string[];
   /** Files or folders, relative to its own, without which it does not count as finished. */
   outputs: readonly string[] | ((settings: Settings) => readonly string[]);
 }
@@ -66,6 +71,8 @@ export interface StageSplit<Settings = unknown> {
     most: number,
     context: StageContext,
   ): Promise<{ name: string; part: Json }[]>;
+  /** Whether a file of the folder (relative, with slashes) belongs to the part: where files have to be copied, the rest is not. */
+  owns(part: Json, name: string): boolean;
   /** Does one part; idempotent and resumable as `run` is. */
   run(
     message: StageMessage<Settings>,

@@ -15,6 +15,7 @@ export const corpusStage: Stage<z.output<typeof settings>> = {
   needs: [],
   settings,
   outputs: [],
+  reads: ({ model, text }) => [model, text.dataset],
   identity: ({ model, text }) => corpusIdentity(model, text),
   async run({ settings: { model, text } }, context) {
     const tokenizer = await loadTokenizer(model, context);

@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { z } from 'zod';
 import { loadCoder } from '../../coders/coder.ts';
-import type { StageContext } from '../../context.ts';
+import { alsoStoppedBy, type StageContext } from '../../context.ts';
 import { internal } from '../../errors.ts';
 import type { Metrics } from '../../evaluate/definitions.ts';
 import { evaluate } from '../../evaluate/evaluate.ts';
@@ -47,6 +47,7 @@ const split: StageSplit<Settings> = {
     const missing = names.filter((_, i) => !finished[i]);
     return namedChunks(missing, most).map(({ name, names: coders }) => ({ name, part: { coders } }));
   },
+  owns: (part, name) => codersSchema.parse(part).coders.some((coder) => name.startsWith(`${coder}/`)),
   async run(message, part, context) {
     const names = codersSchema.parse(part).coders;
     return { coders: (await evaluateCoders(message, names, context)) as unknown as Json };
@@ -59,6 +60,7 @@ export const evaluateStage: Stage<Settings> = {
   needs: ['train'],
   settings,
   outputs: [EVALUATION],
+  reads: ({ model, text }) => [model, text.dataset],
   async identity({ model, text, batch_contexts }) {
     return { text: await corpusIdentity(model, text), batch_contexts };
   },
@@ -121,9 +123,12 @@ interface How {
 }
 
 async function lockedOne(run: string, dir: string, how: How, context: StageContext): Promise<EvaluatedCoder> {
-  const lock = how.name === '' ? undefined : await lockDirectory(dir);
+  const lock = how.name === '' ? undefined : await lockDirectory(dir, context);
   try {
-    return (await finishedEvaluation(dir)) ?? (await evaluateOne(run, dir, how, context));
+    return (
+      (await finishedEvaluation(dir)) ??
+      (await evaluateOne(run, dir, how, lock ? alsoStoppedBy(lock.signal, context) : context))
+    );
   } finally {
     await lock?.release();
   }

@@ -28,6 +28,11 @@ const split: StageSplit<Settings> = {
       return { name: first === last ? `shard-${first}` : `shards-${first}-${last}`, part: { first, last } };
     });
   },
+  owns(part, name) {
+    const { first, last } = rangeSchema.parse(part);
+    const index = Number(/^activations\/data-(\d+)-of-/.exec(name)?.[1] ?? -1);
+    return index >= first && index <= last;
+  },
   async run({ settings: { source: _source, ...settings }, dir }, part, context) {
     const { first, last } = rangeSchema.parse(part);
     const options = { ...settings, out: join(dir, SHARDS), shards: `${first}..${last}` };
@@ -42,6 +47,8 @@ export const harvestStage: Stage<Settings> = {
   needs: ['corpus'],
   settings: harvestStageSchema,
   outputs: [],
+  // A live source is opened by the training.
+  reads: ({ source, model, text }) => (source === 'live' ? [model] : [model, text.dataset]),
   async identity({ model, text: _text, ...rest }) {
     return { model: await modelHash(model), ...rest };
   },

@@ -43,6 +43,7 @@ export const summaryStage: Stage<Settings> = {
   needs: ['train', 'evaluate'],
   settings,
   outputs: [SUMMARY, 'summary.md'],
+  reads: ({ model, text }) => [model, text.dataset],
   async identity({ model, text, title, trained_on, ...rest }) {
     return { title, text: await corpusIdentity(model, text), ...rest } as Json;
   },

@@ -48,6 +48,8 @@ const split: StageSplit<Settings> = {
     const names = await unfinishedCoders({ out: join(dir, SWEEP), sweep });
     return namedChunks(names, most).map(({ name, names: coders }) => ({ name, part: { coders } }));
   },
+  owns: (part, name) =>
+    codersSchema.parse(part).coders.some((coder) => name.startsWith(`${SWEEP}/${coder}/`)),
   async run(message, part, context) {
     const names = codersSchema.parse(part).coders;
     const { train: sweep } = message.settings;
@@ -66,6 +68,7 @@ export const trainStage: Stage<Settings> = {
   version: 1,
   needs: ['harvest'],
   settings,
+  reads: ({ harvest }) => (harvest.source === 'live' ? [harvest.model, harvest.text.dataset] : []),
   outputs({ train: given }) {
     const runs = isSweep(given) ? [...expandSweep(given).keys()].map((name) => `${SWEEP}/${name}`) : [RUN];
     return runs.map((run) => `${run}/final/sae_weights.safetensors`);

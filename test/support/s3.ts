@@ -15,15 +15,16 @@ import { join } from 'node:path';
 export const CREDENTIALS = { AWS_ACCESS_KEY_ID: 'S3RVER', AWS_SECRET_ACCESS_KEY: 'S3RVER' };
 
 /** What happens to one request. */
-export type Harm =
+export interface Harm {
   /** The connection is closed after so many bytes of the request's body. */
-  | { cutRequest: number }
+  cutRequest?: number;
   /** … of the answer's body. */
-  | { cutAnswer: number }
+  cutAnswer?: number;
   /** The request is carried out, and its answer never comes. */
-  | { loseAnswer: true }
-  /** Not carried out. */
-  | { status: number; code: string };
+  loseAnswer?: boolean;
+  /** Not carried out: the code of the answer, of HTTP and of S3. */
+  answer?: { status: number; code: string };
+}
 
 /** A request as a test looks at it. */
 export interface Asked {
@@ -154,9 +155,9 @@ class Gate {
     const asked = { method: from.method ?? '', path: from.url ?? '', number: this.asked.length + 1 };
     this.asked.push(asked);
     const harm = this.choose?.(asked) ?? {};
-    const body = await bodyOf(from, 'cutRequest' in harm ? harm.cutRequest : undefined);
+    const body = await bodyOf(from, harm.cutRequest);
     if (body === undefined) return void from.socket.destroy();
-    if ('status' in harm) return answerError(to, harm.status, harm.code);
+    if (harm.answer) return answerError(to, harm.answer.status, harm.answer.code);
     const forward = () => this.#forward(from, to, body, harm);
     const isFirst = this.#conditional && from.headers['if-none-match'] === '*';
     if (!isFirst) return forward();
@@ -179,16 +180,11 @@ class Gate {
     return answer.statusCode === 200;
   }
 
-  async #forward(
-    from: IncomingMessage,
-    to: ServerResponse,
-    body: Buffer,
-    harm: Harm | object,
-  ): Promise<void> {
+  async #forward(from: IncomingMessage, to: ServerResponse, body: Buffer, harm: Harm): Promise<void> {
     const { 'if-none-match': _, ...headers } = from.headers;
     const outgoing = request({ port: this.#inner, method: from.method, path: from.url, headers }).end(body);
     const [answer] = (await once(outgoing, 'response')) as [IncomingMessage];
-    if ('loseAnswer' in harm) {
+    if (harm.loseAnswer) {
       answer.resume();
       await once(answer, 'end');
       from.socket.destroy();
@@ -196,7 +192,7 @@ class Gate {
     }
     if (from.method === 'GET' && /[?&]list-type=2/.test(from.url ?? '')) return answerList(answer, to);
     to.writeHead(answer.statusCode ?? 500, answer.headers);
-    let left = 'cutAnswer' in harm ? harm.cutAnswer : Number.POSITIVE_INFINITY;
+    let left = harm.cutAnswer ?? Number.POSITIVE_INFINITY;
     for await (const chunk of answer as AsyncIterable<Buffer>) {
       const piece = chunk.subarray(0, left);
       left -= piece.length;

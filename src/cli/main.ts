@@ -53,6 +53,8 @@ function buildCommand(spec: CommandSpec, signal: AbortSignal): Command {
   }
   command.option('--json', 'one JSON object on stdout instead of text');
   command.option('--quiet', 'no progress bars and notes (warnings stay)');
+  // Options behind a subcommand's name are the subcommand's.
+  if (spec.subcommands) command.enablePositionalOptions();
   for (const sub of spec.subcommands ?? []) command.addCommand(buildCommand(sub, signal));
   command.addHelpText('after', `\nExamples:\n${exampleLines(spec)}`);
   command.exitOverride();
@@ -60,7 +62,7 @@ function buildCommand(spec: CommandSpec, signal: AbortSignal): Command {
 }
 
 async function runCommand(spec: CommandSpec, command: Command, signal: AbortSignal): Promise<void> {
-  const options = command.opts<Record<string, unknown>>();
+  const options = command.optsWithGlobals<Record<string, unknown>>();
   const io = commandIO(Boolean(options.json), Boolean(options.quiet), signal);
   if (spec.usesBackend) {
     const { closeBackend, useBackend } = await import('../tensor/backend.ts');

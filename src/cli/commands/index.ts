@@ -14,6 +14,7 @@ import generate from './generate.ts';
 import harvest from './harvest.ts';
 import importCommand from './import.ts';
 import info from './info.ts';
+import jobs from './jobs.ts';
 import queue from './queue.ts';
 import run from './run.ts';
 import synth from './synth.ts';
@@ -35,6 +36,7 @@ export const commands: readonly CommandSpec[] = [
   info,
   synth,
   run,
+  jobs,
   queue,
   backend,
   doctor,

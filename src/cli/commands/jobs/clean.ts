@@ -1,0 +1,89 @@
+/** @file `unfold jobs clean`: removes ended flows from the list. */
+import { type Command, InvalidArgumentError } from 'commander';
+import { UnfoldError } from '../../../errors.ts';
+import type { FlowView } from '../../../jobs/watch/view.ts';
+import type { CommandSpec } from '../../command.ts';
+import { plural, queueOption, some, typed, withQueue } from './shared.ts';
+
+const UNITS = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000, w: 604_800_000 } as const;
+
+interface CleanOptions {
+  completed?: boolean;
+  failed?: boolean;
+  olderThan?: number;
+  flow?: string;
+  yes?: boolean;
+}
+
+const command: CommandSpec = {
+  name: 'clean',
+  summary: 'forget flows that have ended; says which, and does it with --yes',
+  description: `Removes whole flows from the queue, with their logs: completed ones unless --failed is given, never one that can
+still go on. Files are never touched: the same work queued again finds what is done.`,
+  examples: [
+    ['unfold jobs clean --completed --older-than 7d', 'what would be removed'],
+    ['unfold jobs clean --completed --failed --older-than 7d --yes', 'remove it'],
+    ['unfold jobs clean --flow probe --yes', 'one flow, however it ended'],
+  ],
+  configure(command: Command) {
+    command
+      .option('--completed', 'completed flows (the default unless --failed)')
+      .option('--failed', 'failed and cancelled flows')
+      .option('--older-than <time>', 'only those that ended so long ago: 30m, 12h, 7d', milliseconds)
+      .option('--flow <id>', 'one flow, by its id or the beginning of it')
+      .option('--yes', 'do it');
+    queueOption(command);
+  },
+  async run(_args, raw, io) {
+    const options = raw as CleanOptions;
+    await withQueue(raw, io, async (connection) => {
+      const { clean, cleanable, resolve } = await import('../../../jobs/watch/actions.ts');
+      const { snapshot } = await import('../../../jobs/watch/snapshot.ts');
+      const flows = options.flow
+        ? [(await resolve(connection, options.flow)).flow]
+        : await snapshot(connection);
+      const both = options.flow !== undefined && !options.completed && !options.failed;
+      const filter = {
+        completed: both || options.completed || !options.failed,
+        failed: both || Boolean(options.failed),
+        olderThan: options.olderThan ?? 0,
+      };
+      const chosen = cleanable(flows, filter, await connection.time());
+      if (options.flow && chosen.length === 0) throw notEnded(flows[0]!, options);
+      const ids = chosen.map(({ id }) => id);
+      if (chosen.length === 0) {
+        io.emit({ removed: [], jobs: 0, kept: [] });
+        return io.print('nothing to remove');
+      }
+      if (!options.yes) {
+        io.emit({ would_remove: ids });
+        io.print(`${plural(ids.length, 'flow')} would be removed: ${some(ids, 20)}`);
+        return io.print(`add --yes to do it; files stay`);
+      }
+      const cleaned = await clean(connection, chosen);
+      io.emit(cleaned);
+      const { removed, jobs, kept } = cleaned;
+      io.print(
+        `removed: ${plural(removed.length, 'flow')} with ${plural(jobs, 'job')}: ${some(removed, 20)}; files stay`,
+      );
+      if (kept.length) io.print(`kept, a worker has them again: ${some(kept)}; ${typed('unfold jobs', raw)}`);
+    });
+  },
+};
+
+export default command;
+
+function notEnded(flow: FlowView, { olderThan }: CleanOptions): UnfoldError {
+  return new UnfoldError('bad-setting', {
+    where: `flow ${flow.id}`,
+    expected: olderThan === undefined ? 'one that has ended' : 'one that ended so long ago, as was asked for',
+    found: `it is ${flow.state}`,
+    todo: `unfold jobs cancel ${flow.id} stops it first`,
+  });
+}
+
+function milliseconds(text: string): number {
+  const [, number, unit] = /^(\d+(?:\.\d+)?)([smhdw])$/.exec(text) ?? [];
+  if (number === undefined) throw new InvalidArgumentError('a time such as 30m, 12h or 7d');
+  return Number(number) * UNITS[unit as keyof typeof UNITS];
+}

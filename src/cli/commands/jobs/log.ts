@@ -1,0 +1,52 @@
+/** @file `unfold jobs log`: what jobs said. */
+import { type Command, InvalidArgumentError } from 'commander';
+import pc from 'picocolors';
+import type { LogLine } from '../../../jobs/watch/logs.ts';
+import type { CommandSpec } from '../../command.ts';
+import { queueOption, withQueue } from './shared.ts';
+
+const command: CommandSpec = {
+  name: 'log',
+  summary: 'the log of a job, or of all jobs of a flow; --follow shows new lines until it ends',
+  description: `Prints the notes, warnings and failures of a job. With a flow, its jobs come one after the other, each line behind
+the job's name. With --json: one array of {job, line}, and with --follow one object a line (NDJSON).`,
+  examples: [
+    ['unfold jobs log probe', 'the whole log'],
+    ['unfold jobs log probe --tail 20 --follow', 'the last 20 lines, then new ones until the job ends'],
+  ],
+  configure(command: Command) {
+    command
+      .argument('<id>', 'a job or a flow, or the beginning of its id')
+      .option('--follow', 'go on until it ends')
+      .option('--tail <n>', 'only the last lines of each job', lineCount);
+    queueOption(command);
+  },
+  async run([id = ''], options, io) {
+    const { follow, tail } = options as { follow?: boolean; tail?: number };
+    await withQueue(options, io, async (connection) => {
+      const { resolve } = await import('../../../jobs/watch/resolve.ts');
+      const { followLogs, readLogs } = await import('../../../jobs/watch/logs.ts');
+      const { printable } = await import('../../../jobs/watch/cells.ts');
+      const target = await resolve(connection, id);
+      const single = target.jobs.length === 1;
+      const print = ({ job, line }: LogLine) => {
+        const name = single ? '' : pc.dim(`${printable(job.replace(`${target.flow.id}.`, ''))} | `);
+        io.print(name + line.split('\n').map(printable).join('\n'));
+      };
+      if (follow) {
+        const say = (line: LogLine) => (io.json ? io.emit(line) : print(line));
+        return followLogs(connection, target, tail, say, io.context.signal);
+      }
+      const lines = await readLogs(connection, target.jobs, tail);
+      for (const line of lines) print(line);
+      io.emit(lines);
+    });
+  },
+};
+
+export default command;
+
+function lineCount(text: string): number {
+  if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError('a number of lines, such as 20');
+  return Number(text);
+}

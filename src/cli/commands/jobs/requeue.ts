@@ -1,0 +1,29 @@
+/** @file `unfold jobs requeue`: queues again what folders say is unfinished. */
+import type { Command } from 'commander';
+import type { CommandSpec } from '../../command.ts';
+import { plural, queueOption, withQueue } from './shared.ts';
+
+const command: CommandSpec = {
+  name: 'requeue',
+  summary: 'queue again what is unfinished in these folders: after Redis lost its data',
+  description: `Every flow leaves a file in its folder until it is done. This looks for such files in the folders and below them,
+and queues the flows that the queue does not know. What is finished is not done again.`,
+  examples: [['unfold jobs requeue runs', 'everything unfinished below runs/']],
+  configure(command: Command) {
+    queueOption(
+      command.argument('<dirs...>', 'folders that were given as --out, or folders above them; or s3:// URLs'),
+    );
+  },
+  async run(dirs, options, io) {
+    await withQueue(options, io, async (connection) => {
+      const { requeue } = await import('../../../jobs/enqueue.ts');
+      const flows = await requeue(dirs, connection);
+      io.emit({ flows });
+      const queued = flows.filter(({ state }) => state === 'queued');
+      io.print(`${plural(queued.length, 'flow')} queued again of ${flows.length} unfinished ones found`);
+      for (const { flow, state, out } of flows) io.print(`  ${flow}  ${state}  ${out}`);
+    });
+  },
+};
+
+export default command;

@@ -40,7 +40,8 @@ function jobBar(start: Start, losses: Thinned, publish: Throttled): ProgressBar 
       // Of this process's part only: what an earlier one did took no time here.
       const rate = seconds > 0 ? Math.max(0, done - start.done) / seconds : 0;
       const left = Math.max(0, start.total - done);
-      if (facts?.loss !== undefined) losses.add(facts.loss);
+      const loss = lossOf(facts);
+      if (loss !== undefined) losses.add(loss);
       const known = finite({ ...state.facts, ...facts });
       publish.soon(
         change({
@@ -57,6 +58,13 @@ function jobBar(start: Start, losses: Thinned, publish: Throttled): ProgressBar 
       publish.now(change({ eta: 0, ...(note !== undefined && { note }) }));
     },
   };
+}
+
+/** The loss; of several coders (`k16/loss`) their mean. */
+function lossOf(facts: Readonly<Record<string, number>> = {}): number | undefined {
+  if (facts.loss !== undefined) return facts.loss;
+  const all = Object.entries(facts).flatMap(([name, value]) => (name.endsWith('/loss') ? [value] : []));
+  return all.length > 0 ? all.reduce((sum, loss) => sum + loss, 0) / all.length : undefined;
 }
 
 /** JSON has no NaN: a number that is none is left out. */

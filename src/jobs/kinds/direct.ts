@@ -45,7 +45,7 @@ export interface DirectResult {
  * @throws UnfoldError `bad-job`, `bad-setting`, and those of the work
  */
 export async function runDirect(
-  { stage, settings }: Pick<DirectJob, 'stage' | 'settings'>,
+  { stage, settings }: Pick<JobRequest, 'stage' | 'settings'>,
   out: string,
   context: StageContext,
 ): Promise<DirectResult> {

@@ -49,8 +49,6 @@ export async function connectRedis(
   }
   client.off('error', remember);
   progress.reached = true;
-  // For the duplicates that BullMQ makes: they try for ever too, where connect() would fail at the first refusal.
-  client.options.lazyConnect = false;
   reportLosses(client, address, context);
   return client;
 }
@@ -93,6 +91,17 @@ async function isLoading(client: Redis | Cluster, patience: number): Promise<boo
   );
 }
 
+/**
+ * For a connection that was found good, and for the duplicates that BullMQ makes of it: after a failover the old master
+ * refuses to write, so the new one is looked for and asked again. (Earlier, a replica is a mistake to be told.)
+ */
+export function outliveFailovers(client: Redis | Cluster): void {
+  // A duplicate that connects by itself tries for ever, where connect() fails at the first refusal.
+  client.options.lazyConnect = false;
+  if (!(client instanceof Redis)) return; // a Cluster's nodes say MOVED
+  client.options.reconnectOnError = (error) => (/^(READONLY|MASTERDOWN)/.test(error.message) ? 2 : false);
+}
+
 /** Says once that a server is gone, and once that it is back; and keeps `error` from being unheard. */
 function reportLosses(client: Redis | Cluster, address: RedisAddress, context: StageContext): void {
   let since: number | undefined;
@@ -126,8 +135,6 @@ function makeClient(address: RedisAddress, progress: Progress, firstAnswer: numb
     keepAlive: 10_000,
     socketTimeout: SILENCE,
     lazyConnect: true,
-    // After a failover the old master refuses to write: find the new one, and ask again.
-    reconnectOnError: (error) => (/^(READONLY|MASTERDOWN)/.test(error.message) ? 2 : false),
   };
   const { place, db } = address;
   if (place.type === 'cluster') return makeCluster(place.nodes, options, again);

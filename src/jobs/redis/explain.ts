@@ -13,9 +13,16 @@ export function explainConnection(address: RedisAddress, error: Error): unknown 
     where: address.shown,
     expected: 'a Redis server that answers',
     found,
-    todo: TO_REACH,
+    todo: `${TO_REACH}${tlsHint(address, error)}`,
     cause: error,
   });
+}
+
+/** A port that speaks TLS hangs up on who does not; one that does not waits for more. */
+function tlsHint({ tls, place }: RedisAddress, error: Error): string {
+  if (tls) return '; if the port does not speak TLS: redis:// in place of rediss://';
+  const hungUp = /closed|ECONNRESET|EPIPE/.test(`${(error as NodeJS.ErrnoException).code} ${error.message}`);
+  return hungUp && place.type !== 'unix' ? '; if the port expects TLS: rediss:// in place of redis://' : '';
 }
 
 const TO_REACH =

@@ -151,12 +151,12 @@ function refused(address: RedisAddress, error: Error): Error {
   const lesson = REFUSALS[code];
   if (lesson === undefined) return error;
   const [kind, expected, todo] = lesson;
-  const user = address.username ?? 'unfold';
+  const user = address.username ?? 'default';
   return new UnfoldError(kind, {
     where: address.shown,
     expected,
     found: error.message,
-    todo: todo.replace('USER', user),
+    todo: todo.replace('<user>', user),
     cause: error,
   });
 }
@@ -165,7 +165,7 @@ const REFUSALS: Record<string, readonly [kind: string, expected: string, todo: s
   NOPERM: [
     'bad-queue',
     'a user that may use the keys of the queue',
-    `as an administrator: ACL SETUSER USER ~${PREFIX}:* &* +@all -@dangerous +info`,
+    `as an administrator: ACL SETUSER <user> ~${PREFIX}:* &* +@all -@dangerous +info +client|list`,
   ],
   READONLY: [
     'bad-redis',

@@ -5,7 +5,7 @@ import type { Cluster, Redis } from 'ioredis';
 import type { StageContext } from '../../context.ts';
 import { UnfoldError } from '../../errors.ts';
 import { PREFIX } from '../names.ts';
-import { connectRedis, hangUp } from './connect.ts';
+import { connectRedis, hangUp, outliveFailovers } from './connect.ts';
 import type { ServerFacts } from './inspect.ts';
 import { type Judgement, judgeServers, tryWriting } from './judge.ts';
 import { startPrivateServer } from './private-server.ts';
@@ -37,6 +37,7 @@ export async function openQueue(url: string | undefined, context: StageContext):
     const { servers, judgements } = await judgeServers(client, address);
     report(judgements, context);
     await tryWriting(client, address);
+    outliveFailovers(client);
     return connectionOf(client, address, servers);
   } catch (error) {
     hangUp(client);

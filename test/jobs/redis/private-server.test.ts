@@ -1,0 +1,190 @@
+/** @file The private server: one for all commands, kept through crashes, never two on one file. */
+import { spawn } from 'node:child_process';
+import { mkdtempSync, rmSync, statSync, unlinkSync, writeFileSync } from 'node:fs';
+import { chmod, readFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { UnfoldError } from '../../../src/errors.ts';
+import { ask } from '../../../src/jobs/redis/ask.ts';
+import { openQueue } from '../../../src/jobs/redis/open.ts';
+import { type PrivatePlace, privatePlace, stateFolder } from '../../../src/jobs/redis/place.ts';
+import { readRecord, startPrivateServer } from '../../../src/jobs/redis/private-server.ts';
+import { queueStatus } from '../../../src/jobs/redis/status.ts';
+import { stopPrivateServer } from '../../../src/jobs/redis/stop.ts';
+import { listening, runFlow } from './support.ts';
+
+const root = join(import.meta.dirname, '../../..');
+let state: string;
+let place: PrivatePlace;
+
+beforeEach(() => {
+  state = mkdtempSync(join(tmpdir(), 'ur-p-'));
+  vi.stubEnv('UNFOLD_STATE', state);
+  vi.stubEnv('UNFOLD_QUEUE', '');
+  place = privatePlace();
+});
+
+afterEach(async () => {
+  vi.unstubAllEnvs();
+  const record = await readRecord(place);
+  if (record) killIfAlive(record.pid);
+  rmSync(state, { recursive: true, force: true });
+});
+
+function killIfAlive(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch {
+    // gone already
+  }
+}
+
+async function untilGone(): Promise<void> {
+  await vi.waitFor(async () => expect(await ask(place.socket)).toBe('gone'), { timeout: 10_000 });
+}
+
+async function failure(): Promise<UnfoldError> {
+  const error = await startPrivateServer(listening().context).catch((thrown: unknown) => thrown);
+  if (error instanceof UnfoldError) return error;
+  throw error;
+}
+
+test('a queue without a URL starts one, runs a flow, and leaves it for the next', async () => {
+  const heard = listening();
+  const connection = await openQueue(undefined, heard.context);
+  expect(heard.notes).toEqual([expect.stringContaining(`started a private Redis in ${place.folder}`)]);
+  expect(heard.warnings).toEqual([]);
+  expect(await runFlow(connection)).toEqual(['shards']);
+  await connection.close();
+  expect(statSync(place.folder).mode & 0o777).toBe(0o700);
+  const again = listening();
+  await (await openQueue('', again.context)).close();
+  expect(again.notes).toEqual([]);
+});
+
+test('two commands and two callers at the same moment start one', async () => {
+  const children = [1, 2].map(
+    () =>
+      new Promise<{ started: boolean }>((resolve, reject) => {
+        const child = spawn(
+          process.execPath,
+          ['--import', 'tsx', 'src/cli/main.ts', 'queue', 'start', '--json'],
+          {
+            cwd: root,
+            stdio: ['ignore', 'pipe', 'inherit'],
+          },
+        );
+        let out = '';
+        child.stdout.on('data', (part) => (out += part));
+        child.on('close', (code) =>
+          code === 0 ? resolve(JSON.parse(out)) : reject(new Error(`code ${code}`)),
+        );
+      }),
+  );
+  const callers = [1, 2].map(() => startPrivateServer(listening().context));
+  const all = await Promise.all([...children, ...callers]);
+  expect(all.filter(({ started }) => started)).toHaveLength(1);
+});
+
+test('killed, it comes back with all that was written', async () => {
+  const connection = await openQueue(undefined, listening().context);
+  await connection.client.set('{unfold}:kept', 'yes');
+  const { pid } = (await readRecord(place))!;
+  process.kill(pid, 'SIGKILL');
+  await untilGone();
+  expect(statSync(place.socket).isSocket()).toBe(true); // a stale one
+  expect((await startPrivateServer(listening().context)).started).toBe(true);
+  expect(await connection.client.get('{unfold}:kept')).toBe('yes');
+  await connection.close();
+});
+
+test('stop keeps the jobs; status tells running from not running and starts nothing', async () => {
+  const connection = await openQueue(undefined, listening().context);
+  await runFlow(connection);
+  await connection.client.sadd('{unfold}:unfold-queues', 'train', 'harvest');
+  const status = await queueStatus(undefined, listening().context);
+  expect(status).toMatchObject({
+    running: true,
+    private: true,
+    servers: [{ aof: true, policy: 'noeviction' }],
+  });
+  expect(status.queues).toMatchObject([
+    { name: 'harvest', completed: 1, waiting: 0 },
+    { name: 'train', completed: 1, paused: false },
+  ]);
+  expect(await stopPrivateServer()).toEqual({ stopped: true, clients: 1, folder: place.folder });
+  expect(await stopPrivateServer()).toMatchObject({ stopped: false });
+  expect(await queueStatus(undefined, listening().context)).toMatchObject({ running: false, queues: [] });
+  await startPrivateServer(listening().context);
+  expect((await queueStatus(undefined, listening().context)).queues).toEqual(status.queues);
+  await connection.close();
+});
+
+test('a server whose socket was removed is ended in order before the next one takes its file', async () => {
+  await startPrivateServer(listening().context);
+  const first = (await readRecord(place))!.pid;
+  unlinkSync(place.socket);
+  const heard = listening();
+  expect((await startPrivateServer(heard.context)).started).toBe(true);
+  expect(heard.notes[0]).toContain(`process ${first}) lost its socket`);
+  expect(() => process.kill(first, 0)).toThrow('ESRCH');
+});
+
+test('a paused server is named, and no second one is started beside it', async () => {
+  await startPrivateServer(listening().context);
+  const { pid } = (await readRecord(place))!;
+  process.kill(pid, 'SIGSTOP');
+  const { kind, lesson } = await failure();
+  expect([kind, lesson.found]).toEqual(['no-redis', expect.stringContaining(`silence from process ${pid}`)]);
+  expect(lesson.todo).toContain(`kill -CONT ${pid}`);
+  process.kill(pid, 'SIGCONT');
+  expect((await startPrivateServer(listening().context)).started).toBe(false);
+});
+
+test('a folder on a shared disk that another machine’s server has is left alone', async () => {
+  await startPrivateServer(listening().context);
+  await stopPrivateServer();
+  const record = { host: 'gpu7', machine: 'f00d', pid: 1, started: '2026-01-01T00:00:00.000Z' };
+  writeFileSync(place.record, JSON.stringify(record));
+  const { lesson } = await failure();
+  expect(lesson.found).toContain('that of gpu7 (process 1');
+  expect(lesson.todo).toContain('--queue redis://gpu7');
+});
+
+test('no redis-server on the PATH: the message says how to get one, and REDIS_URL is not taken silently', async () => {
+  vi.stubEnv('PATH', state);
+  vi.stubEnv('REDIS_URL', 'redis://:hunter2@elsewhere');
+  const { kind, lesson, message } = await failure();
+  expect(kind).toBe('no-redis');
+  for (const way of [
+    'apt-get install redis-server',
+    'brew install redis',
+    'docker run',
+    '--queue "$REDIS_URL"',
+  ]) {
+    expect(message).toContain(way);
+  }
+  expect(lesson.todo).toContain('unfold run needs no Redis');
+  expect(message).not.toContain('hunter2');
+});
+
+test('a server that ends at once shows its last words', async () => {
+  await startPrivateServer(listening().context);
+  await stopPrivateServer();
+  const manifest = join(place.folder, 'appendonlydir', 'appendonly.aof.manifest');
+  await chmod(manifest, 0o600);
+  writeFileSync(manifest, 'garbage\n');
+  const { lesson } = await failure();
+  expect(lesson.found).toMatch(/it ended with code 1: .*(AOF|manifest)/);
+  expect(await readFile(place.log, 'utf8')).toContain('manifest');
+});
+
+test('state lies where XDG says; a socket path that the kernel would refuse is made short', () => {
+  expect(stateFolder({ XDG_STATE_HOME: '/x' })).toBe('/x/unfold');
+  expect(stateFolder({ UNFOLD_STATE: '/y', XDG_STATE_HOME: '/x' })).toBe('/y');
+  const deep = `/${'a'.repeat(120)}`;
+  const { socket, folder } = privatePlace({ UNFOLD_STATE: deep, XDG_RUNTIME_DIR: '/run/user/1' });
+  expect(folder).toBe(`${deep}/queue`);
+  expect(socket).toMatch(/^\/run\/user\/1\/unfold-[0-9a-f]{12}\/redis\.sock$/);
+});

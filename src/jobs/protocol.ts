@@ -7,18 +7,26 @@ import type { Lesson } from '../errors.ts';
 import type { JobMessage } from './message.ts';
 import type { JobProgress } from './progress.ts';
 
-/** Worker → child. */
+/**
+ * Worker → child. The lease comes by a pipe of its own (file descriptor {@link LEASE_PIPE}), which a thread of the child
+ * reads however busy the child is: lines `SEQUENCE UNTIL`.
+ */
 export type ToChild =
-  /** Work on this. `lease` as below. */
-  | { type: 'run'; id: string; message: JobMessage; lease: number; scratch: string }
-  /** The lock was renewed: the job is this child's for so many milliseconds from now on (by the child's own clock). */
-  | { type: 'lease'; milliseconds: number }
+  /**
+   * Work on this. The job is this child's until `lease`, in microseconds of the machine's monotonic clock (process.hrtime,
+   * the same for all its processes), or as long as the pipe says later for this `sequence`.
+   */
+  | { type: 'run'; id: string; message: JobMessage; sequence: number; lease: number; scratch: string }
   /** Stop after the unit in hand, with a checkpoint. */
   | { type: 'abort'; reason: string };
 
+/** See {@link ToChild}. */
+export const LEASE_PIPE = 4;
+
 /** Child → worker. */
 export type FromChild =
-  | { type: 'ready' }
+  /** The backend is open. */
+  | { type: 'ready'; backend: string; why: string }
   | { type: 'progress'; progress: JobProgress }
   | { type: 'log'; level: 'note' | 'warn'; text: string }
   | { type: 'outcome'; outcome: JobOutcome; leaked_tensors: number }

@@ -1,0 +1,51 @@
+/** @file `/api/jobs/ID` and its log, and `/api/workers`. */
+import { jobMessage } from '../../jobs/message.ts';
+import { jsonOf, queueKey } from '../../jobs/watch/read.ts';
+import type { JobView } from '../../jobs/watch/view.ts';
+import { findJob } from '../find.ts';
+import { lineageOf } from '../lineage.ts';
+import type { Routes, World } from '../world.ts';
+
+/** Lines of a log in one answer, and characters of a message for reading. */
+const MOST_LINES = 1000;
+const MOST_TEXT = 100_000;
+
+export const jobRoutes: Routes = (app, world) => {
+  app.get('/api/jobs/:id', async (c) => {
+    const { job, flow } = await findJob(world, c.req.param('id'), c.req.query('queue'));
+    const data = await readData(world, job);
+    const lineage = await lineageOf(data.message, world);
+    return c.json({ job, flow: { id: flow.id, state: flow.state }, message: data.value ?? null, lineage });
+  });
+  app.get('/api/jobs/:id/log', async (c) => {
+    const { job } = await findJob(world, c.req.param('id'), c.req.query('queue'));
+    const after = Number(c.req.query('after') ?? Number.NaN);
+    return c.json(await readLog(world, job, Number.isSafeInteger(after) && after >= 0 ? after : undefined));
+  });
+  app.get('/api/workers', async (c) => {
+    const { workers, at, trouble } = await world.feed.now();
+    return c.json({ at, workers, ...(trouble ? { trouble } : {}) }, trouble ? 503 : 200);
+  });
+};
+
+/** A job's message as it lies in Redis: `value` if it is JSON, `message` if it is valid besides, `text` for reading. */
+export async function readData({ connection }: World, { queue, id }: JobView) {
+  const text = (await connection.client.hget(queueKey(queue, id), 'data')) ?? '';
+  const value = jsonOf(text);
+  const shown = value === undefined ? text : JSON.stringify(value, null, 2);
+  return { value, message: jobMessage.safeParse(value).data, text: shown.slice(0, MOST_TEXT) };
+}
+
+/** Lines of a job's log from number `after` on (its end if undefined); `next` is where to go on. */
+export async function readLog(
+  { connection: { client } }: World,
+  { queue, id }: JobView,
+  after: number | undefined,
+): Promise<{ lines: string[]; next: number; total: number }> {
+  const key = queueKey(queue, `${id}:logs`);
+  const total = await client.llen(key);
+  // A log that was cut since (BullMQ keeps the last lines of long ones) is shown again from where it begins.
+  const from = after === undefined || after > total ? Math.max(0, total - MOST_LINES) : after;
+  const lines = await client.lrange(key, from, from + MOST_LINES - 1);
+  return { lines, next: from + lines.length, total };
+}

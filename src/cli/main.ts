@@ -25,7 +25,8 @@ export async function main(argv: readonly string[]): Promise<number> {
   process.stdout.on('error', leaveWhenPipeCloses);
   try {
     await buildProgram(stop).parseAsync(argv.length ? [...argv] : ['--help'], { from: 'user' });
-    return stop.aborted ? 130 : Number(process.exitCode ?? 0);
+    // A command that runs until it is told to stop has set its own.
+    return Number(process.exitCode ?? (stop.aborted ? 130 : 0));
   } catch (error) {
     return report(error, argv.includes('--json'), stop);
   }

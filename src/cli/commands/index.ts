@@ -5,8 +5,10 @@
 import type { CommandSpec } from '../command.ts';
 import backend from './backend.ts';
 import cache from './cache.ts';
+import copy from './copy.ts';
 import doctor from './doctor.ts';
 import encode from './encode.ts';
+import enqueue from './enqueue.ts';
 import evaluate from './evaluate.ts';
 import exportCommand from './export.ts';
 import finetune from './finetune.ts';
@@ -17,9 +19,11 @@ import info from './info.ts';
 import jobs from './jobs.ts';
 import queue from './queue.ts';
 import run from './run.ts';
+import serve from './serve.ts';
 import synth from './synth.ts';
 import tokenise from './tokenise.ts';
 import train from './train.ts';
+import worker from './worker.ts';
 
 /** All commands of `unfold`. One import and one entry each. */
 export const commands: readonly CommandSpec[] = [
@@ -36,8 +40,12 @@ export const commands: readonly CommandSpec[] = [
   info,
   synth,
   run,
+  enqueue,
+  worker,
   jobs,
   queue,
+  serve,
+  copy,
   backend,
   doctor,
 ];

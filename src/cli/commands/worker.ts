@@ -1,0 +1,126 @@
+/** @file `unfold worker`: does the queue's jobs on this machine until it is stopped. */
+import { type Command, Option } from 'commander';
+import { UnfoldError } from '../../errors.ts';
+import type { WorkerOptions } from '../../jobs/worker/options.ts';
+import type { CommandSpec } from '../command.ts';
+import { duration } from '../terminal.ts';
+
+const BACKENDS = ['auto', 'native', 'tensorflow', 'webgpu', 'wasm', 'cpu'];
+
+const command: CommandSpec = {
+  name: 'worker',
+  summary: 'do queued jobs on this machine, until stopped',
+  description: `Takes jobs that unfold enqueue has put into the queue: the later stages of a flow first, so that what was begun gets
+finished. Each is computed in a child process, while the worker renews its lock and reports progress; what a child leaks
+goes with it. Start as many workers on as many machines as you like, as long as all see the same folders, or work on s3://.
+
+Ctrl-C or SIGTERM: jobs in hand write a checkpoint within --deadline and go back to the queue; the next worker goes on
+there. The same after a crash, kill -9 or a power cut, once the job's lock is over (--lock-seconds). A job that fails by a
+wrong setting is not tried again; one that lost its process is, and goes on where it was.`,
+  examples: [
+    ['unfold worker --drain', 'do all that is queued, then end'],
+    ['unfold worker --queue redis://queue.example:6379 --tags gpu', 'on another machine, with a GPU'],
+    ['unfold worker --stages harvest,corpus --concurrency 2', 'harvests only, two at a time'],
+    ['unfold worker --max-jobs 1 --json', 'one job, then one JSON object about it'],
+  ],
+  configure(command: Command) {
+    command
+      .option('--queue <url>', 'which Redis (default UNFOLD_QUEUE, else the private one of this machine)')
+      .option('--concurrency <n>', 'jobs at a time; one uses all cores', '1')
+      .option('--stages <names>', 'only these, with commas: train,evaluate (default: all)', split)
+      .option('--tags <names>', 'what this machine offers to jobs that ask for it, with commas: gpu', split)
+      .option('--deadline <seconds>', 'time for a checkpoint when it is stopped', '60')
+      .option('--lock-seconds <seconds>', 'silence after which a worker counts as lost', '60')
+      .option(
+        '--memory-limit <GB>',
+        'a child process above it does no further job (default: a quarter of all)',
+      )
+      .option('--scratch <dir>', 'folder for copies of what lies on s3://')
+      .option('--drain', 'end when nothing is left that it could do')
+      .option('--max-jobs <n>', 'end after so many jobs')
+      .addOption(new Option('--backend <name>', 'where tensors live').choices(BACKENDS).default('auto'));
+  },
+  async run(_args, options, io) {
+    const { startWorker } = await import('../../jobs/worker/worker.ts');
+    const settings = workerOptions(options);
+    const worker = await startWorker(settings, io.context);
+    io.print(`worker ${worker.id} on ${worker.backend}, queue ${worker.queue}\n  does ${scope(settings)}`);
+    await worker.closed;
+    const summary = worker.summary();
+    io.print(sentence(summary));
+    io.emit(summary);
+    // It was told to stop, and did: no failure, for whoever supervises it.
+    process.exitCode = 0;
+  },
+};
+
+export default command;
+
+function workerOptions(options: Record<string, unknown>): WorkerOptions {
+  const { queue, stages, tags, scratch, memoryLimit, maxJobs } = options as Record<
+    string,
+    string | undefined
+  >;
+  return {
+    ...(queue && { queue }),
+    ...(scratch && { scratch }),
+    ...(stages && { stages: stages as unknown as string[] }),
+    ...(tags && { tags: tags as unknown as string[] }),
+    ...(memoryLimit && { memoryLimit: 1e9 * number('--memory-limit', memoryLimit, { above: 0 }) }),
+    ...(maxJobs && { maxJobs: number('--max-jobs', maxJobs, { whole: true, above: 0 }) }),
+    concurrency: number('--concurrency', options.concurrency, { whole: true, above: 0, most: 256 }),
+    deadlineSeconds: number('--deadline', options.deadline, { most: 86_400 }),
+    lockMilliseconds: 1000 * number('--lock-seconds', options.lockSeconds, { above: 0.499, most: 86_400 }),
+    backend: String(options.backend),
+    drain: Boolean(options.drain),
+  };
+}
+
+interface Range {
+  whole?: boolean;
+  above?: number;
+  most?: number;
+}
+
+function number(name: string, text: unknown, { whole, above = -1e-9, most = 1e9 }: Range): number {
+  const value = Number(text);
+  const kind = whole ? 'a whole number' : 'a number';
+  if (String(text).trim() !== '' && value > above && value <= most && (!whole || Number.isInteger(value)))
+    return value;
+  throw new UnfoldError('bad-setting', {
+    where: `unfold worker ${name}`,
+    expected: `${kind}${above > 0 ? ` above ${above}` : ', 0 or more'}${most < 1e9 ? `, at most ${most}` : ''}`,
+    found: String(text),
+    todo: 'unfold worker --help says what it means',
+  });
+}
+
+function split(names: string): string[] {
+  return names
+    .split(',')
+    .map((name) => name.trim())
+    .filter((name) => name !== '');
+}
+
+function scope({ stages, tags = [], concurrency = 1 }: WorkerOptions): string {
+  const what = stages ? stages.join(', ') : 'all stages';
+  const where = tags.length > 0 ? `, also jobs for ${tags.join(', ')}` : '';
+  return `${what}${where}; ${concurrency === 1 ? 'one job at a time' : `${concurrency} jobs at a time`}`;
+}
+
+function sentence(summary: {
+  completed: number;
+  failed: number;
+  retried: number;
+  handed_back: number;
+  seconds: number;
+}): string {
+  const { completed, failed, retried, handed_back, seconds } = summary;
+  const parts = [
+    `${completed} done`,
+    failed > 0 && `${failed} failed`,
+    retried > 0 && `${retried} to be tried again`,
+    handed_back > 0 && `${handed_back} handed back`,
+  ].filter(Boolean);
+  return `${parts.join(', ')} in ${duration(seconds)}`;
+}

@@ -7,6 +7,7 @@ import { link, lstat, mkdir, open, readdir, rename, rm, rmdir } from 'node:fs/pr
 import { dirname, join } from 'node:path';
 import { Readable } from 'node:stream';
 import { syncFolder } from '../files.ts';
+import { assertMayPublish } from '../write-guard.ts';
 import { existsAlready, explainFile, missingFile } from './lessons.ts';
 import { openSource, pieces, type Source } from './local-file.ts';
 import { checkName, compareNames } from './names.ts';
@@ -62,6 +63,7 @@ export class FileStore implements ArtifactStore {
     try {
       await mkdir(dirname(path), { recursive: true });
       await write(part, source, options);
+      assertMayPublish();
       if (!options.ifAbsent) await rename(part, path);
       else if (!(await isFirst(part, path))) throw existsAlready(this.url, name);
       await syncFolder(dirname(path));
@@ -75,6 +77,7 @@ export class FileStore implements ArtifactStore {
   }
 
   async remove(name: string): Promise<void> {
+    assertMayPublish();
     const path = this.#path(name);
     await rm(path, { force: true }).catch((error: unknown) => {
       throw explainFile(error, path);

@@ -13,6 +13,7 @@ import {
   ListObjectsV2Command,
   type S3Client,
 } from '@aws-sdk/client-s3';
+import { assertMayPublish } from '../write-guard.ts';
 import { existsAlready, explainFile, missingFile } from './lessons.ts';
 import { openSource } from './local-file.ts';
 import { checkName } from './names.ts';
@@ -107,6 +108,7 @@ export class S3Store implements ArtifactStore {
   }
 
   async remove(name: string): Promise<void> {
+    assertMayPublish();
     try {
       await this.#client.send(new DeleteObjectCommand(this.#target(name)));
     } catch (error) {

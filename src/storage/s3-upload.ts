@@ -13,6 +13,7 @@ import {
   type S3Client,
   UploadPartCommand,
 } from '@aws-sdk/client-s3';
+import { assertMayPublish } from '../write-guard.ts';
 import type { Source } from './local-file.ts';
 import { inParallel } from './parallel.ts';
 
@@ -41,6 +42,7 @@ export async function upload(options: Upload): Promise<string | undefined> {
 
 async function putWhole({ client, target, source, metadata, ifAbsent, signal, onBytes }: Upload) {
   const body = await source.read(0, source.bytes);
+  assertMayPublish();
   const { ETag } = await client.send(
     new PutObjectCommand({
       ...target,
@@ -64,6 +66,7 @@ async function putInParts(options: Upload): Promise<string | undefined> {
   const upload = { ...target, UploadId: created.UploadId };
   try {
     const parts = await sendParts(options, upload);
+    assertMayPublish();
     const { ETag } = await client.send(
       new CompleteMultipartUploadCommand({
         ...upload,

@@ -7,6 +7,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { StageContext } from '../context.ts';
 import { UnfoldError } from '../errors.ts';
+import { assertMayPublish } from '../write-guard.ts';
 import { storeOf } from './open.ts';
 import { checkpointOf } from './order.ts';
 import { OwnFolder } from './own-folder.ts';
@@ -45,14 +46,11 @@ export interface Workspace {
   inputs: Record<string, string>;
 }
 
-/** Kind of the signal's reason when a job was taken from this process: what it made must not be published any more. */
-export const LEASE_LOST = 'lease-lost';
-
 const PUSH_SECONDS = 30;
 
 /**
  * Runs `use` on local folders; what it returns, or throws, is returned or thrown after the last push. Stopped by the
- * signal, what is finished is pushed all the same, unless the signal's reason is of the kind {@link LEASE_LOST}.
+ * signal, what is finished is pushed all the same; nothing is once the write guard refuses.
  * @throws UnfoldError `missing-file` (an input is not finished), `storage`, `bad-storage`, `disk-full`, `damaged`
  */
 export async function withWorkspace<T>(
@@ -135,8 +133,8 @@ async function work<T>(
  * @returns false if there is work left here that the store does not have
  */
 async function lastPush(mine: OwnFolder, context: StageContext, hasFailed: boolean): Promise<boolean> {
-  if (isLeaseLost(context.signal)) {
-    context.warn('the job was taken over by another worker: nothing more is stored');
+  if (!mayPublish()) {
+    context.warn('the job may have been taken over by another worker: nothing more is stored');
     return true;
   }
   try {
@@ -181,8 +179,13 @@ function keepPushing(mine: OwnFolder, seconds: number, context: StageContext): {
   };
 }
 
-function isLeaseLost({ aborted, reason }: AbortSignal): boolean {
-  return aborted && reason instanceof UnfoldError && reason.kind === LEASE_LOST;
+function mayPublish(): boolean {
+  try {
+    assertMayPublish();
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 function unfinishedInput(url: string, folder: string): UnfoldError {

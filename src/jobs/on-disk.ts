@@ -13,7 +13,8 @@ export async function isFinished(tree: JobTree): Promise<boolean> {
   return true;
 }
 
-async function hasFiles(message: JobMessage): Promise<boolean> {
+/** True if the files of this job are there; of the end of a flow: always, for it has none. */
+export async function hasFiles(message: JobMessage): Promise<boolean> {
   const { out } = message;
   if (message.type === 'pipeline') return true;
   if (message.type === 'direct') return isRemote(out) ? hasAny(out) : exists(out);

@@ -56,6 +56,7 @@ async function watchLive(
   io: CommandIO,
 ): Promise<Seen> {
   const left = untilCtrlC(io.context.signal);
+  const gone = aborted(left);
   const draw = createLogUpdate(process.stdout);
   let seen: Seen = { flows: [], workers: [] };
   let table = '';
@@ -67,7 +68,7 @@ async function watchLive(
         if (seconds > PATIENCE)
           draw(`${table}\n${pc.yellow(`no answer from ${connection.url} for ${duration(seconds)}`)}`);
       }, 1000);
-      const found = await Promise.race([look(connection, filter), aborted(left)]).finally(() =>
+      const found = await Promise.race([look(connection, filter), gone]).finally(() =>
         clearInterval(complain),
       );
       if (!found) break;
@@ -101,7 +102,8 @@ function wanted({ parts }: WatchOptions): { parts?: boolean } {
 function untilCtrlC(signal: AbortSignal): AbortSignal {
   const controller = new AbortController();
   process.removeAllListeners('SIGINT');
-  process.once('SIGINT', () => controller.abort());
+  // Not `once`: log-update's own listener ends the process where it finds itself alone.
+  process.on('SIGINT', () => controller.abort());
   return AbortSignal.any([signal, controller.signal]);
 }
 

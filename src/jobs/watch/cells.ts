@@ -21,9 +21,9 @@ export function stateCell(state: JobState): string {
   return COLOURS[state](state);
 }
 
-/** `██████░░░░░░  50%`; nothing for what has not begun. */
-export function barCell(share: number, begun: boolean): string {
-  if (!begun && share === 0) return '';
+/** `██████░░░░░░  50%`; nothing where nothing is done and nothing runs. */
+export function barCell(share: number, running: boolean): string {
+  if (!running && share === 0) return '';
   const full = Math.min(BAR, Math.floor(share * BAR + 1e-9));
   const percent = Math.min(100, Math.floor(share * 100 + 1e-9));
   return `${'█'.repeat(full)}${pc.dim('░'.repeat(BAR - full))} ${String(percent).padStart(3)}%`;
@@ -38,7 +38,7 @@ export function rateCell({ rate, progress, state, children }: JobView): string {
 /** `ETA 34s` of what runs, `took 3s` of what ended, `in 8s` of what comes later. `now`: milliseconds. */
 export function timeCell(view: JobView | FlowView, now: number): string {
   if (view.state === 'delayed' && 'until' in view && view.until !== undefined) {
-    return `in ${duration(Math.max(0, view.until - now) / 1000)}`;
+    return view.until > now ? `in ${duration((view.until - now) / 1000)}` : 'now';
   }
   if (view.finished !== undefined) return view.seconds === undefined ? '' : `took ${duration(view.seconds)}`;
   if (view.eta !== undefined) return `ETA ${duration(view.eta)}`;
@@ -63,12 +63,11 @@ export function noteCell(job: JobView): string {
 
 function reasons(job: JobView): string[] {
   const because = firstLine(job.failedReason);
-  const own = ownId(job);
   if (job.problem) return [job.problem];
-  if (job.state === 'failed') return [because, foundLine(job)];
+  if (job.state === 'failed') return [because, foundIn(job)];
   if (job.state === 'cancelled') return [because || `by ${job.cancel?.by}: ${job.cancel?.reason}`];
   if (job.state === 'blocked') {
-    const names = job.blockedBy?.map(own) ?? [];
+    const names = job.blockedBy?.map(ownId(job)) ?? [];
     return [partsNote(job), `by ${names[0]}${names.length > 1 ? ` and ${names.length - 1} more` : ''}`];
   }
   if (job.state === 'waits') return [partsNote(job) || waitsNote(job)];
@@ -90,9 +89,9 @@ function history({ recovered, attempts, state }: JobView): string[] {
   ];
 }
 
-/** What was found where something else was expected; a lesson's first line says only where. */
-function foundLine({ progress }: JobView): string {
-  return progress.failure?.found ?? '';
+/** What was found where something else was expected: a lesson's first line says only where. */
+function foundIn({ progress, failedReason = '' }: JobView): string {
+  return firstLine(progress.failure?.found ?? /^ *found +(.*)$/m.exec(failedReason)?.[1]);
 }
 
 function waitsNote(job: JobView): string {

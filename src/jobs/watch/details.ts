@@ -64,12 +64,13 @@ function ancestorsOf(job: JobView, flow: FlowView): string[] {
 
 /** What a person may want to do about a job, or a whole flow, next. */
 export function commandsFor(view: JobView | FlowView): [string, string][] {
-  const { id, state } = view;
+  const { state } = view;
+  const id = quoted(view.id);
   const log: [string, string] = [`unfold jobs log ${id}`, 'what it said'];
   const stop: [string, string] = [`unfold jobs cancel ${id}`, 'stop it'];
   const again: [string, string] = [`unfold jobs retry ${id}`, 'try it again; it goes on where it was'];
   const remove: [string, string] = [
-    `unfold jobs clean --flow ${'flow' in view ? view.flow : id} --yes`,
+    `unfold jobs clean --flow ${'flow' in view ? quoted(view.flow) : id} --yes`,
     'forget it; its files stay',
   ];
   if ('problem' in view && view.problem) return [remove];
@@ -80,7 +81,7 @@ export function commandsFor(view: JobView | FlowView): [string, string][] {
     case 'completed':
       return [log, remove];
     case 'blocked':
-      return [[`unfold jobs show ${view.blockedBy?.[0]}`, 'why it is blocked'], again];
+      return [[`unfold jobs show ${quoted(view.blockedBy?.[0] ?? view.id)}`, 'why it is blocked'], again];
     case 'active':
       return [[`unfold jobs log ${id} --follow`, 'watch what it says'], stop];
     case 'paused':
@@ -88,6 +89,11 @@ export function commandsFor(view: JobView | FlowView): [string, string][] {
     default:
       return [stop];
   }
+}
+
+/** An id as a shell takes it; only garbage needs quotes. */
+function quoted(id: string): string {
+  return /^[\w.@+-]+$/.test(id) ? id : `'${id.replaceAll("'", "'\\''")}'`;
 }
 
 function lastOf(traces: unknown): string | undefined {

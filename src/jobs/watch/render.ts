@@ -48,14 +48,23 @@ export function renderFlows(
   workers: readonly WorkerRecord[],
   options: RenderOptions,
 ): string {
-  const footer = footLines(flows, workers);
+  const { width = Number.POSITIVE_INFINITY, height } = options;
+  const footer = footLines(flows, workers).map((line) => cut(line, width));
   if (flows.length === 0) return footer.join('\n');
   const rows = flows.flatMap((flow) => rowsOf(flow, options));
-  const room = options.height ? Math.max(1, options.height - footer.length - 3) : rows.length;
-  const shown = rows.slice(0, room < rows.length ? room - 1 : room);
-  const left = rows.length - shown.length;
-  const more = left > 0 ? [pc.dim(`… and ${left} rows more: unfold jobs --once shows all`)] : [];
-  return [table(shown, options.width ?? Number.POSITIVE_INFINITY), ...more, '', ...footer].join('\n');
+  // The head, an empty line, and the terminal's last line stay free.
+  const room = height ? Math.max(2, height - footer.length - 3) : rows.length;
+  if (rows.length <= room) return [table(rows, width), '', ...footer].join('\n');
+  const lively = [...flows].sort((a, b) => rank(a) - rank(b)).flatMap((flow) => rowsOf(flow, options));
+  const more = cut(pc.dim(`… and ${rows.length - room + 1} rows more: unfold jobs --once shows all`), width);
+  return [table(lively.slice(0, room - 1), width), more, '', ...footer].join('\n');
+}
+
+/** Where there is no room for all: what runs, then what failed, what will run, what is done. */
+function rank({ state }: FlowView): number {
+  if (state === 'active') return 0;
+  if (state === 'failed') return 1;
+  return state === 'completed' || state === 'cancelled' ? 3 : 2;
 }
 
 function rowsOf(flow: FlowView, options: RenderOptions): Row[] {
@@ -66,7 +75,7 @@ function rowsOf(flow: FlowView, options: RenderOptions): Row[] {
     ...{
       job: pc.bold(printable(flow.id)),
       state: stateCell(flow.state),
-      progress: barCell(flow.share, true),
+      progress: barCell(flow.share, flow.state === 'active'),
     },
     ...{
       rate: '',
@@ -101,7 +110,7 @@ function jobRow(job: JobView, label: string, { now }: RenderOptions): Row {
   return {
     job: printable(label),
     state: stateCell(job.state),
-    progress: barCell(job.share, job.begun > 0),
+    progress: barCell(job.share, job.state === 'active'),
     rate: rateCell(job),
     time: timeCell(job, now),
     loss: lossCell(job),

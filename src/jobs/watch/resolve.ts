@@ -1,6 +1,7 @@
 /** @file Finds the job or the flow that a person means by the beginning of its id. */
 import { nearest, UnfoldError } from '../../errors.ts';
 import type { QueueConnection } from '../redis/open.ts';
+import { printable } from './cells.ts';
 import { guessFlow } from './job-view.ts';
 import { findJobs, queueNames } from './read.ts';
 import { readFlows } from './snapshot.ts';
@@ -84,7 +85,7 @@ function unknown(text: string, ids: readonly string[][]): UnfoldError {
     where: `job ${text || '""'}`,
     expected: 'the id of a job or of a flow, or the beginning of one',
     found: known.length
-      ? `none that begins so; nearest: ${close.join(', ')}`
+      ? `none that begins so; nearest: ${printable(close.join(', '))}`
       : 'no jobs at all in this queue',
     todo: 'unfold jobs --all lists them',
   });
@@ -95,7 +96,7 @@ function ambiguous(text: string, ids: readonly string[]): UnfoldError {
   return new UnfoldError('ambiguous-job', {
     where: `job ${text}`,
     expected: 'the beginning of one id',
-    found: `${ids.length} that begin so: ${ids.slice(0, NAMED).join(', ')}${more}`,
+    found: `${ids.length} that begin so: ${printable(ids.slice(0, NAMED).join(', '))}${more}`,
     todo: 'type a few characters more',
   });
 }

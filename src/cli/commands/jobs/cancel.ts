@@ -12,8 +12,8 @@ const command: CommandSpec = {
 for). What waits is failed at once, what runs is told to stop after the unit in hand, with a checkpoint. Files stay;
 unfold jobs retry goes on from there.`,
   examples: [
-    ['unfold jobs cancel probe', 'the flow whose id begins with probe'],
-    ['unfold jobs cancel probe --reason "wrong data"', 'and say why: unfold jobs shows it'],
+    ['unfold enqueue probe --seconds 2 --out runs/probe', 'a job that does nothing for two seconds'],
+    ['unfold jobs cancel probe --reason "wrong data"', 'stop it; unfold jobs shows who did it and why'],
   ],
   configure(command: Command) {
     command

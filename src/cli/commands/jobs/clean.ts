@@ -23,6 +23,8 @@ still go on. Files are never touched: the same work queued again finds what is d
   examples: [
     ['unfold jobs clean --completed --older-than 7d', 'what would be removed'],
     ['unfold jobs clean --completed --failed --older-than 7d --yes', 'remove it'],
+    ['unfold enqueue probe --seconds 2 --out runs/probe', 'a job that does nothing for two seconds'],
+    ['unfold jobs cancel probe', 'it has ended then'],
     ['unfold jobs clean --flow probe --yes', 'one flow, however it ended'],
   ],
   configure(command: Command) {

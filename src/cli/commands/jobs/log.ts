@@ -11,7 +11,8 @@ const command: CommandSpec = {
   description: `Prints the notes, warnings and failures of a job. With a flow, its jobs come one after the other, each line behind
 the job's name. With --json: one array of {job, line}, and with --follow one object a line (NDJSON).`,
   examples: [
-    ['unfold jobs log probe', 'the whole log'],
+    ['unfold enqueue probe --seconds 2 --out runs/probe', 'a job that does nothing for two seconds'],
+    ['unfold jobs log probe', 'all that it said so far'],
     ['unfold jobs log probe --tail 20 --follow', 'the last 20 lines, then new ones until the job ends'],
   ],
   configure(command: Command) {
@@ -31,9 +32,12 @@ the job's name. With --json: one array of {job, line}, and with --follow one obj
       const single = target.jobs.length === 1;
       const print = ({ job, line }: LogLine) => {
         const name = single ? '' : pc.dim(`${printable(job.replace(`${target.flow.id}.`, ''))} | `);
-        io.print(name + line.split('\n').map(printable).join('\n'));
+        for (const text of line.split('\n')) io.print(name + printable(text));
       };
       if (follow) {
+        const { workers } = await import('../../../jobs/watch/workers.ts');
+        const idle = target.flow.state === 'waiting' && (await workers(connection)).length === 0;
+        if (idle) io.context.note('it waits for a worker, and there is none: unfold worker starts one');
         const say = (line: LogLine) => (io.json ? io.emit(line) : print(line));
         return followLogs(connection, target, tail, say, io.context.signal);
       }

@@ -11,6 +11,7 @@ export const pause: CommandSpec = {
   name: 'pause',
   summary: 'begin no more jobs, of some stages or of all; running jobs go on',
   examples: [
+    ['unfold enqueue probe --seconds 2 --out runs/probe', 'a job that does nothing for two seconds'],
     ['unfold jobs pause', 'no worker begins anything'],
     ['unfold jobs pause probe', 'jobs of one stage rest, others go on'],
   ],

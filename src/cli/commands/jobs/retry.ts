@@ -11,7 +11,12 @@ const command: CommandSpec = {
   description: `Tries again, with all its attempts, every failed or cancelled job of a flow, or a job with those below it; takes
 back cancellations. Work goes on where it stopped. Data that is not a message of Unfold is not retried.`,
   examples: [
-    ['unfold jobs retry probe', 'the failed jobs of the flow whose id begins with probe'],
+    ['unfold enqueue probe --seconds 2 --out runs/probe', 'a job that does nothing for two seconds'],
+    ['unfold jobs cancel probe', 'stopped, and …'],
+    [
+      'unfold jobs retry probe',
+      '… tried again: what failed or was cancelled of the flow whose id begins with probe',
+    ],
     ['unfold jobs retry --failed', 'every failed job in the queue (cancelled ones stay cancelled)'],
   ],
   configure(command: Command) {

@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import pc from 'picocolors';
 import { pasteable } from '../../../invocation.ts';
 import type { QueueConnection } from '../../../jobs/redis/open.ts';
+import { printable } from '../../../jobs/watch/cells.ts';
 import { textTable } from '../../../table.ts';
 import type { CommandIO } from '../../command.ts';
 
@@ -37,10 +38,12 @@ export function commandLines(
   commands: readonly (readonly [command: string, meaning: string])[],
   options: Record<string, unknown>,
 ): string {
-  return textTable(
-    [],
-    commands.map(([command, meaning]) => [typed(command, options), pc.dim(meaning)]),
-  );
+  return lines(commands.map(([command, meaning]) => [printable(typed(command, options)), pc.dim(meaning)]));
+}
+
+/** A table without a head. */
+export function lines(rows: readonly (readonly string[])[]): string {
+  return textTable([], rows).replace(/ +$/gm, '');
 }
 
 /** `3 jobs`. */

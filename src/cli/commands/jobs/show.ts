@@ -3,10 +3,9 @@ import type { Command } from 'commander';
 import pc from 'picocolors';
 import { barCell, noteCell, printable, stateCell } from '../../../jobs/watch/cells.ts';
 import type { JobDetails } from '../../../jobs/watch/details.ts';
-import { textTable } from '../../../table.ts';
 import type { CommandIO, CommandSpec } from '../../command.ts';
 import { duration } from '../../terminal.ts';
-import { commandLines, queueOption, withQueue } from './shared.ts';
+import { commandLines, lines, queueOption, withQueue } from './shared.ts';
 
 const command: CommandSpec = {
   name: 'show',
@@ -14,6 +13,7 @@ const command: CommandSpec = {
   description: `Shows a job, or a flow with all its jobs. ID is the id or its beginning, as long as only one job or flow begins
 so; unfold jobs lists them.`,
   examples: [
+    ['unfold enqueue probe --seconds 2 --out runs/probe', 'a job that does nothing for two seconds'],
     ['unfold jobs show probe', 'the job or flow whose id begins with probe'],
     ['unfold jobs show probe --json', 'the same for programs'],
   ],
@@ -51,7 +51,10 @@ function showJob(job: JobDetails, options: Record<string, unknown>, io: CommandI
   if (io.json) return;
   const note = job.state === 'failed' ? '' : noteCell({ ...job, children: [] });
   const rows: [string, string][] = [
-    ['state', `${stateCell(job.state)} ${barCell(job.share, job.begun > 0)} ${printable(note)}`.trim()],
+    [
+      'state',
+      `${stateCell(job.state)} ${barCell(job.share, job.state === 'active')} ${printable(note)}`.trim(),
+    ],
     ['queue', `${job.queue}${job.priority ? `, priority ${job.priority}` : ''}`],
     ['out', job.out ?? ''],
     ['folder', job.folder ?? ''],
@@ -61,9 +64,9 @@ function showJob(job: JobDetails, options: Record<string, unknown>, io: CommandI
       'worker',
       job.worker ? `${job.worker.host}, process ${job.worker.pid}${job.worker.lost ? ' (silent)' : ''}` : '',
     ],
-    ['waits for it', job.ancestors.join(' ← ')],
+    ['needed by', job.ancestors.join(' ← ')],
     [
-      'it waits for',
+      'needs',
       job.children
         .slice(0, 20)
         .map(({ id, state }) => `${id} (${state})`)
@@ -77,15 +80,11 @@ function showJob(job: JobDetails, options: Record<string, unknown>, io: CommandI
   ];
   const filled = rows.filter(([, text]) => text !== '');
   io.print(`${pc.bold(printable(job.id))}\n`);
-  io.print(
-    textTable(
-      [],
-      filled.map(([name, text]) => [pc.dim(name), name === 'state' ? text : safeLines(text)]),
-    ),
-  );
+  io.print(lines(filled.map(([name, text]) => [pc.dim(name), name === 'state' ? text : safeLines(text)])));
   if (job.failedReason && job.state !== 'active')
     io.print(`\n${pc.red('failed')}\n${indent(job.failedReason)}`);
-  if (job.state === 'failed' && job.stack && !job.progress.failure) io.print(pc.dim(indent(job.stack)));
+  if (job.state === 'failed' && job.stack && !job.failedReason?.includes('\n  to mend '))
+    io.print(pc.dim(indent(job.stack)));
   io.print(`\n${commandLines(job.commands, options)}`);
 }
 
@@ -102,8 +101,9 @@ function timesOf({ created, started, finished, seconds }: JobDetails): string {
 }
 
 function attemptsOf({ attempts, maxAttempts, begun, recovered }: JobDetails): string {
-  const lost = recovered ? `, recovered from a lost worker ${recovered} times` : '';
-  return begun ? `${attempts} of ${maxAttempts} ended, begun ${begun} times${lost}` : `0 of ${maxAttempts}`;
+  const times = begun === 1 ? 'once' : `${begun} times`;
+  const lost = recovered ? `, ${recovered} of them for a lost worker` : '';
+  return begun ? `begun ${times}${lost}; ${attempts} of ${maxAttempts} used` : `none of ${maxAttempts} used`;
 }
 
 function factsOf({ progress }: JobDetails): string {

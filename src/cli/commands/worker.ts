@@ -2,6 +2,7 @@
 import { type Command, Option } from 'commander';
 import { UnfoldError } from '../../errors.ts';
 import type { WorkerOptions } from '../../jobs/worker/options.ts';
+import type { RunningWorker } from '../../jobs/worker/worker.ts';
 import type { CommandSpec } from '../command.ts';
 import { duration } from '../terminal.ts';
 
@@ -21,6 +22,7 @@ wrong setting is not tried again; one that lost its process is, and goes on wher
     ['unfold worker --drain', 'do all that is queued, then end'],
     ['unfold worker --queue redis://queue.example:6379 --tags gpu', 'on another machine, with a GPU'],
     ['unfold worker --stages harvest,corpus --concurrency 2', 'harvests only, two at a time'],
+    ['unfold worker --port 9464', 'with numbers for Prometheus at http://127.0.0.1:9464/metrics'],
     ['unfold worker --max-jobs 1 --json', 'one job, then one JSON object about it'],
   ],
   configure(command: Command) {
@@ -38,6 +40,8 @@ wrong setting is not tried again; one that lost its process is, and goes on wher
       .option('--scratch <dir>', 'folder for copies of what lies on s3://')
       .option('--drain', 'end when nothing is left that it could do')
       .option('--max-jobs <n>', 'end after so many jobs')
+      .option('--port <number>', 'serve /health, /ready and /metrics (Prometheus) there; 0: any that is free')
+      .option('--host <address>', 'address of that port; 0.0.0.0: all networks', '127.0.0.1')
       .addOption(new Option('--backend <name>', 'where tensors live').choices(BACKENDS).default('auto'));
   },
   async run(_args, options, io) {
@@ -45,7 +49,9 @@ wrong setting is not tried again; one that lost its process is, and goes on wher
     const settings = workerOptions(options);
     const worker = await startWorker(settings, io.context);
     io.print(`worker ${worker.id} on ${worker.backend}, queue ${worker.queue}\n  does ${scope(settings)}`);
-    await worker.closed;
+    const endpoints = await endpointsOf(worker, options);
+    if (endpoints) io.print(`  metrics  ${endpoints.url}metrics`);
+    await worker.closed.finally(() => endpoints?.close());
     const summary = worker.summary();
     io.print(sentence(summary));
     io.emit(summary);
@@ -74,6 +80,16 @@ function workerOptions(options: Record<string, unknown>): WorkerOptions {
     backend: String(options.backend),
     drain: Boolean(options.drain),
   };
+}
+
+async function endpointsOf(worker: RunningWorker, { port, host }: Record<string, unknown>) {
+  if (port === undefined) return undefined;
+  const { workerEndpoints } = await import('../../server/worker-endpoints.ts');
+  const place = { port: number('--port', port, { whole: true, most: 65_535 }), host: String(host) };
+  return workerEndpoints(worker, place).catch(async (error) => {
+    await worker.close();
+    throw error;
+  });
 }
 
 interface Range {

@@ -12,7 +12,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { duration } from '../../cli/terminal.ts';
 import type { StageContext } from '../../context.ts';
 import { packageVersion } from '../../package-version.ts';
-import { KEYS } from '../names.ts';
+import { KEYS, type WorkerRecord } from '../names.ts';
 import { openQueue, type QueueConnection } from '../redis/open.ts';
 import { Bell } from './bell.ts';
 import { Children } from './children.ts';
@@ -35,6 +35,9 @@ export interface RunningWorker {
   readonly queue: string;
   /** The backend of its children. */
   readonly backend: string;
+  readonly connection: QueueConnection;
+  /** What it says of itself to watchers. */
+  record(): Omit<WorkerRecord, 'seen' | 'started'>;
   /** Hands back what is in hand, within the deadline, and ends. */
   close(): Promise<void>;
   /** Settles when it has ended. Rejects if it could not go on. */
@@ -79,7 +82,7 @@ class JobWorker implements RunningWorker {
   readonly id = `${hostname()}-${process.pid}-${randomBytes(2).toString('hex')}`;
   readonly closed: Promise<void>;
   readonly #settings: WorkerSettings;
-  readonly #connection: QueueConnection;
+  readonly connection: QueueConnection;
   readonly #context: StageContext;
   readonly #children: Children;
   readonly #queues: Queues;
@@ -99,7 +102,7 @@ class JobWorker implements RunningWorker {
 
   constructor(settings: WorkerSettings, connection: QueueConnection, context: StageContext) {
     this.#settings = settings;
-    this.#connection = connection;
+    this.connection = connection;
     this.#context = context;
     this.#children = new Children({ backend: settings.backend, memoryLimit: settings.memoryLimit });
     this.#queues = new Queues(settings, {
@@ -117,13 +120,13 @@ class JobWorker implements RunningWorker {
         void worker.getBackend().addLog(id, logLine('taken back from a worker that was lost'), 1000);
       },
     });
-    this.#heartbeat = new Heartbeat(connection, () => this.#state());
+    this.#heartbeat = new Heartbeat(connection, () => this.record());
     this.closed = new Promise((resolve, reject) => (this.#settle = { resolve, reject }));
     this.closed.catch(() => undefined);
   }
 
   get queue(): string {
-    return this.#connection.url;
+    return this.connection.url;
   }
 
   get backend(): string {
@@ -152,7 +155,7 @@ class JobWorker implements RunningWorker {
     this.#children.kill();
     for (const timer of this.#timers) clearInterval(timer);
     await this.#queues.close().catch(() => undefined);
-    await this.#connection.close();
+    await this.connection.close();
   }
 
   async close(): Promise<void> {
@@ -203,7 +206,7 @@ class JobWorker implements RunningWorker {
 
   async #drained(): Promise<boolean> {
     await this.#queues.refresh();
-    return isDrained(this.#connection, this.#queues.names, this.#queues.all);
+    return isDrained(this.connection, this.#queues.names, this.#queues.all);
   }
 
   #begin(taken: TakenJob): void {
@@ -241,7 +244,7 @@ class JobWorker implements RunningWorker {
     const slot = this.#slots.get(token);
     if (!slot) throw new Error(`internal: no slot for ${token}`);
     return processJob(slot, {
-      connection: this.#connection,
+      connection: this.connection,
       children: this.#children,
       scratch: this.#settings.scratch,
       pause: (id) => this.#pause(id),
@@ -278,7 +281,7 @@ class JobWorker implements RunningWorker {
   async #lookForCancelled(): Promise<void> {
     const slots = [...this.#slots.values()].filter(({ id }) => id !== '');
     if (slots.length === 0) return;
-    const requests = await this.#connection.client.hmget(KEYS.cancel, ...slots.map(({ id }) => id));
+    const requests = await this.connection.client.hmget(KEYS.cancel, ...slots.map(({ id }) => id));
     for (const [i, slot] of slots.entries()) {
       const request = requests[i];
       if (typeof request !== 'string' || slot.stop) continue;
@@ -305,7 +308,7 @@ class JobWorker implements RunningWorker {
     this.#children.kill();
     await within(LAST_WORDS, Promise.allSettled([this.#heartbeat.close(), this.#queues.close()]));
     await this.#children.close();
-    await this.#connection.close();
+    await this.connection.close();
   }
 
   /** Resolves when no job is in hand, and none will come. */
@@ -327,7 +330,7 @@ class JobWorker implements RunningWorker {
     this.#timers.push(timer);
   }
 
-  #state() {
+  record() {
     return {
       id: this.id,
       host: hostname(),

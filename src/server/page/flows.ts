@@ -65,7 +65,7 @@ export function summary(state: State): Markup {
 /** Pause and resume. */
 export function queueButtons(readOnly: boolean): Markup | string {
   if (readOnly) return '';
-  return html`<span class="actions">${button('/api/queues/pause', 'pause', 'pause all queues: running jobs go on')}${button('/api/queues/resume', 'resume', 'resume all queues')}</span>`;
+  return html`<div class="actions">${button('/api/queues/pause', 'pause', 'pause all queues: running jobs go on')}${button('/api/queues/resume', 'resume', 'resume all queues')}</div>`;
 }
 
 function rows(flow: FlowView, readOnly: boolean, most: number): Markup[] {

@@ -5,7 +5,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
-import { createServer } from 'node:net';
+import { createServer, Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -77,9 +77,7 @@ export async function spawnRedis(
   ready = /ready to accept connections/i,
 ): Promise<ChildProcess> {
   const server = spawn('redis-server', args, { stdio: ['ignore', 'pipe', 'pipe'] });
-  const reap = () => server.kill('SIGKILL');
-  process.once('exit', reap);
-  server.once('exit', () => process.off('exit', reap));
+  if (server.pid !== undefined) guard(server, server.pid);
   let said = '';
   await new Promise<void>((resolve, reject) => {
     const hear = (part: Buffer) => {
@@ -94,6 +92,17 @@ export async function spawnRedis(
   server.stdout.removeAllListeners('data').resume();
   server.stderr.removeAllListeners('data').resume();
   return server;
+}
+
+/** Kills the server when this process is gone, however it went: the shell's input then ends. */
+function guard(server: ChildProcess, pid: number): void {
+  const shell = spawn('sh', ['-c', 'read _; kill -9 "$0"', String(pid)], {
+    stdio: ['pipe', 'ignore', 'ignore'],
+    detached: true,
+  });
+  shell.unref();
+  if (shell.stdin instanceof Socket) shell.stdin.unref();
+  server.once('exit', () => shell.kill('SIGKILL'));
 }
 
 function argumentsOf(options: RedisOptions, dir: string, port: number | undefined): string[] {

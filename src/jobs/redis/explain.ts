@@ -61,10 +61,16 @@ const REASONS: readonly (readonly [RegExp, kind: string, expected: string, todo:
     'leave /db out',
   ],
   [
+    /cluster support disabled/,
+    'bad-queue',
+    'a node of a Cluster',
+    'it is one server of its own: write redis:// in place of redis+cluster://',
+  ],
+  [
     /SELECT is not allowed in cluster mode/,
     'bad-queue',
     'no database',
-    'a node of a Cluster: redis+cluster://…',
+    'it is a node of a Cluster: write redis+cluster://…',
   ],
   [
     /^EACCES/,

@@ -11,6 +11,8 @@ export interface ServerFacts {
   software: 'redis' | 'valkey' | 'dragonfly';
   version: string;
   role: string;
+  /** A node of a Cluster. */
+  cluster: boolean;
   uptime_seconds: number;
   clients: number;
   memory_bytes: number;
@@ -44,6 +46,7 @@ async function inspect(redis: Redis, node: string): Promise<ServerFacts> {
     software: softwareOf(info),
     version: info.get('valkey_version') ?? info.get('redis_version') ?? 'unknown',
     role: info.get('role') ?? 'unknown',
+    cluster: info.get('cluster_enabled') === '1',
     uptime_seconds: number('uptime_in_seconds'),
     clients: number('connected_clients'),
     memory_bytes: number('used_memory'),

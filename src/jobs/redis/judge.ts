@@ -58,6 +58,7 @@ export function judge(facts: ServerFacts, address: RedisAddress): Judgement[] {
   const where = facts.node ? `${address.shown} (${facts.node})` : address.shown;
   return [
     ...judgeVersion(facts, where),
+    ...judgeMode(facts, where, address),
     ...judgePolicy(facts, where, address),
     ...judgeMemory(facts, where),
     ...judgePersistence(facts, where, address),
@@ -83,6 +84,15 @@ function judgeVersion(facts: ServerFacts, where: string): Judgement[] {
 export function older(version: string, than: string): boolean {
   const [a, b] = [version, than].map((text) => text.split('.').map(Number));
   return (a![0] ?? 0) < b![0]! || (a![0] === b![0] && (a![1] ?? 0) < b![1]!);
+}
+
+/** One node of a Cluster knows its own keys only, and its slots may move. */
+function judgeMode({ cluster }: ServerFacts, where: string, { place }: RedisAddress): Judgement[] {
+  if (!cluster || place.type === 'cluster') return [];
+  const at = place.type === 'tcp' ? `${place.at.host}:${place.at.port}` : 'HOST:PORT';
+  const todo = `redis+cluster://${at}`;
+  const lesson = { where, expected: 'a server of its own', found: 'a node of a Cluster', todo };
+  return [{ severity: 'error', lesson }];
 }
 
 function judgePolicy(facts: ServerFacts, where: string, address: RedisAddress): Judgement[] {

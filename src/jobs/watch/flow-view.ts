@@ -108,10 +108,14 @@ function rateOfParts(parts: readonly JobView[]): { rate?: number; eta?: number }
   const running = parts.filter(({ state }) => state === 'active');
   const rates = running.flatMap(({ rate }) => (rate === undefined ? [] : [rate]));
   const paces = parts.flatMap(({ state, seconds }) => (state === 'completed' && seconds ? [seconds] : []));
+  const etas = running.flatMap(({ eta }) => (eta === undefined ? [] : [eta]));
   const left = parts.reduce((sum, { share }) => sum + 1 - share, 0);
+  const byPace = paces.length && running.length ? [(left * mean(paces)) / running.length] : [];
+  const known =
+    byPace.length > 0 || running.length === parts.filter(({ state }) => state !== 'completed').length;
   return {
     ...(rates.length && { rate: rates.reduce((sum, rate) => sum + rate, 0) }),
-    ...(paces.length && running.length && { eta: (left * mean(paces)) / running.length }),
+    ...(known && etas.length + byPace.length > 0 && { eta: Math.max(...etas, ...byPace) }),
   };
 }
 

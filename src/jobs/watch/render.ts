@@ -37,7 +37,7 @@ type Row = Record<Column, string>;
 /** Left out in this order where the terminal is narrow. */
 const DISPENSABLE: readonly Column[] = ['worker', 'rate', 'loss', 'time', 'progress'];
 const GAP = 2;
-const LEAST_NOTE = 16;
+const LEAST_NOTE = 12;
 
 /** Rows of parts shown under one stage; more are summed up. */
 const SHOWN_PARTS = 12;

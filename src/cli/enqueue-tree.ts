@@ -41,6 +41,8 @@ export async function queueTree(
   const waited = wait && enqueued.state !== 'finished before';
   const flow = waited ? await waitFor(enqueued.flow, connection, io) : undefined;
   if (flow) refuseFailed(flow, paste);
+  else if (waited)
+    io.print(pc.dim(`the jobs go on; ${paste(`unfold jobs ${enqueued.flow}`)} shows how they do`));
   const result = flow?.roots[0]?.result;
   io.emit({ ...enqueued, without_worker: idle, ...(result !== undefined && { result }) });
   if (flow) io.print(`${pc.bold(flow.id)}: done; everything is in ${flow.out}`);
@@ -72,10 +74,16 @@ function noWorker(queues: readonly string[], paste: (command: string) => string)
   return `no worker that is alive does ${queues.join(', ')}: start one with ${paste(start)}`;
 }
 
-async function waitFor(flow: string, connection: QueueConnection, io: CommandIO): Promise<FlowView> {
+/** The flow when it has ended; nothing if the person left before. */
+async function waitFor(
+  flow: string,
+  connection: QueueConnection,
+  io: CommandIO,
+): Promise<FlowView | undefined> {
   if (process.stdout.isTTY && !io.json) {
-    const { flows } = await watchJobs(connection, { flow }, { untilDone: true }, io);
+    const { flows, left } = await watchJobs(connection, { flow }, { untilDone: true }, io);
     io.context.signal.throwIfAborted();
+    if (left) return undefined;
     return (
       flows.find(({ id }) => id === flow) ??
       (await follow(connection, [flow], () => {}, io.context.signal))[0]!

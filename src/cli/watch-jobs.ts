@@ -22,6 +22,8 @@ export interface WatchOptions {
 export interface Seen {
   flows: FlowView[];
   workers: WorkerRecord[];
+  /** Somebody pressed Ctrl-C. */
+  left?: true;
 }
 
 /** Seconds after which a Redis that does not answer is mentioned. */
@@ -82,7 +84,7 @@ async function watchLive(
   } finally {
     draw.done();
   }
-  return seen;
+  return left.aborted ? { ...seen, left: true } : seen;
 }
 
 async function look(connection: QueueConnection, filter: SnapshotFilter): Promise<Seen & { now: number }> {

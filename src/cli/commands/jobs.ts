@@ -82,7 +82,8 @@ is blocked when one of those failed: unfold jobs retry mends that one, and the r
           });
         }
       }
-      if (untilDone && seen.flows.some((each) => each.state !== 'completed')) process.exitCode = 1;
+      const done = seen.flows.every((each) => each.state === 'completed');
+      if (untilDone && !done) process.exitCode = seen.left ? 130 : 1;
       io.emit({ queue: connection.url, ...seen });
     });
   },

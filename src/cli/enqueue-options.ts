@@ -9,7 +9,6 @@ export function enqueueOptions(command: Command): void {
       '--tag <tag>',
       'only workers with this tag: gpu, or train=gpu for one stage (repeatable)',
       collect,
-      [],
     )
     .option(
       '--priority <n>',
@@ -27,8 +26,8 @@ export function addOptionsOf({ priority, delay, attempts }: Record<string, unkno
   return { priority, delay, attempts } as AddOptions;
 }
 
-/** For repeatable options. */
-export function collect(value: string, earlier: string[]): string[] {
+/** For repeatable options. They have no default: one of a command would win over what is given to a command below it. */
+export function collect(value: string, earlier: string[] = []): string[] {
   return [...earlier, value];
 }
 

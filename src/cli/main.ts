@@ -39,6 +39,7 @@ export function buildProgram(signal: AbortSignal = new AbortController().signal)
     .version(packageVersion(), '-V, --version')
     .showHelpAfterError('(unfold --help lists the commands)')
     .exitOverride()
+    .enablePositionalOptions()
     .configureHelp({ showGlobalOptions: false });
   for (const spec of commands) program.addCommand(buildCommand(spec, signal));
   return program;

@@ -8,7 +8,7 @@ import { UnfoldError } from '../errors.ts';
 import { explainRedis, withLock } from './enqueue-lock.ts';
 import { type FlowOptions, type JobTree, messagesOf, pipelineFlow } from './flow.ts';
 import { type JobMessage, jobId, MAX_MESSAGE_BYTES } from './message.ts';
-import { KEYS, queueName } from './names.ts';
+import { KEYS, parseQueueName, queueName } from './names.ts';
 import { isFinished } from './on-disk.ts';
 import { type AddOptions, findQueueFiles, removeQueueFile, writeQueueFile } from './queue-file.ts';
 import type { QueueConnection } from './redis/open.ts';
@@ -142,7 +142,7 @@ async function failedParts(job: Job, message: JobMessage, queues: Queues): Promi
   for (const key of unprocessed) {
     const id = key.slice(key.lastIndexOf(':') + 1);
     if (!id.startsWith(`${jobId(message)}.`)) continue;
-    const part = await queues.of(message).getJob(id);
+    const part = await queues.named(job.queueName).getJob(id);
     if (part && (await part.isFailed())) failed.push(id);
   }
   return failed;
@@ -213,13 +213,13 @@ function refuseLarge(tree: JobTree): void {
 class Queues {
   readonly #connection: QueueConnection;
   readonly #open = new Map<string, Queue>();
+  #known: Promise<string[]> | undefined;
 
   constructor(connection: QueueConnection) {
     this.#connection = connection;
   }
 
-  of(message: JobMessage): Queue {
-    const name = queueOf(message);
+  named(name: string): Queue {
     const known = this.#open.get(name);
     if (known) return known;
     const queue = new Queue(name, this.#connection.bullmq());
@@ -228,8 +228,16 @@ class Queues {
     return queue;
   }
 
-  job(message: JobMessage): Promise<Job | undefined> {
-    return this.of(message).getJob(jobId(message));
+  /** The job of this id, whatever tags it was queued with. */
+  async job(message: JobMessage): Promise<Job | undefined> {
+    this.#known ??= this.#connection.client.smembers(KEYS.queues);
+    const own = queueOf(message);
+    const others = (await this.#known).filter((name) => parseQueueName(name).stage === message.stage);
+    for (const name of new Set([own, ...others])) {
+      const job = await this.named(name).getJob(jobId(message));
+      if (job) return job;
+    }
+    return undefined;
   }
 
   async close(): Promise<void> {

@@ -36,7 +36,6 @@ same paths, or --out is an s3:// URL. A lost worker's job is tried again and goe
         '--set <path=value>',
         'a setting in place of the file’s, e.g. train.lr=1e-3 (repeatable)',
         collect,
-        [],
       )
       .option('--parts <n>', 'into how many parts a stage may be split (default 16)')
       .option('--dry-run', 'print the jobs and stop; no queue is needed');
@@ -46,8 +45,8 @@ same paths, or --out is an s3:// URL. A lost worker's job is tried again and goe
     const { pipelineFlow } = await import('../../jobs/flow.ts');
     const { out, set, tag, parts } = options as {
       out?: string;
-      set: string[];
-      tag: string[];
+      set?: string[];
+      tag?: string[];
       parts?: string;
     };
     const tree = await pipelineFlow(pipeline, {
@@ -67,7 +66,11 @@ async function enqueueOne(
   ...[request, options, io]: Parameters<Parameters<typeof enqueueCommands>[0]['act']>
 ) {
   const { directMessage } = await import('../../jobs/kinds/direct.ts');
-  await enqueueTree({ message: directMessage(request, options.tag as string[]), children: [] }, options, io);
+  await enqueueTree(
+    { message: directMessage(request, options.tag as string[] | undefined), children: [] },
+    options,
+    io,
+  );
 }
 
 async function enqueueTree(tree: JobTree, options: Record<string, unknown>, io: CommandIO): Promise<void> {

@@ -21,11 +21,13 @@ export async function executeDirect(
 ): Promise<JobOutcome> {
   const { stage, out } = message;
   const kind = await jobKind(stage);
-  await assertVisible(kind.visible(parseSettings(kind, message.settings)), `an input of ${stage}`);
+  const settings = parseSettings(kind, message.settings);
+  await assertVisible(kind.visible(settings), `an input of ${stage}`);
   const place = placeIn(out);
+  const own = kind.owns && { own: (name: string) => kind.owns!(settings, name) };
   // Its own folder may be new, but not the one that it is in: that would be one which nobody else sees.
   await assertOut((await exists(out)) ? out : place.out);
-  const { result, skipped } = await withWorkspace({ ...place, scratch }, context, ({ dir }) =>
+  const { result, skipped } = await withWorkspace({ ...place, ...own, scratch }, context, ({ dir }) =>
     runDirect(message, dir, context),
   );
   await removeQueueFile(message);

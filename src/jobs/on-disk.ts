@@ -1,11 +1,12 @@
 /** @file Whether the files of queued work are there, by looking at the folders alone. */
-import { exists } from '../files.ts';
 import { finishedManifest, stageDirectory } from '../pipeline/run-stage.ts';
 import { stageNamed } from '../pipeline/stages/index.ts';
-import { readStoredJson, storeOf } from '../storage/open.ts';
+import { readStoredJson } from '../storage/open.ts';
 import { isRemote } from '../storage/url.ts';
 import { type JobTree, messagesOf } from './flow.ts';
-import type { JobMessage } from './message.ts';
+import { jobKind } from './kinds/index.ts';
+import { parseSettings } from './kinds/kind.ts';
+import type { DirectJob, JobMessage } from './message.ts';
 
 /** True if nothing of the tree is left to do. */
 export async function isFinished(tree: JobTree): Promise<boolean> {
@@ -17,7 +18,7 @@ export async function isFinished(tree: JobTree): Promise<boolean> {
 export async function hasFiles(message: JobMessage): Promise<boolean> {
   const { out } = message;
   if (message.type === 'pipeline') return true;
-  if (message.type === 'direct') return isRemote(out) ? hasAny(out) : exists(out);
+  if (message.type === 'direct') return hasDirect(message);
   const { stage: name, key, settings } = message;
   const dir = stageDirectory(out, name, key);
   if (isRemote(out)) return (await storedKey(out, `${name}-${key.slice(0, 8)}`)) === key;
@@ -27,13 +28,15 @@ export async function hasFiles(message: JobMessage): Promise<boolean> {
   return (await finishedManifest({ stage, settings: parsed.data }, dir, key)) !== undefined;
 }
 
+/** As the kind of job sees it; when it does not, the job is run and skips what is done. */
+async function hasDirect({ stage, settings, out }: DirectJob): Promise<boolean> {
+  if (isRemote(out)) return false;
+  const kind = await jobKind(stage);
+  return (await kind.finished?.(parseSettings(kind, settings), out)) ?? false;
+}
+
 /** Key of the finished stage in a folder of an object store. */
 export async function storedKey(out: string, folder: string): Promise<unknown> {
   const manifest = (await readStoredJson(out, `${folder}/stage.json`)) as { key?: unknown } | undefined;
   return manifest?.key;
-}
-
-async function hasAny(place: string): Promise<boolean> {
-  for await (const _file of (await storeOf(place)).list()) return true;
-  return false;
 }

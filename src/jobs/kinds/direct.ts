@@ -20,7 +20,9 @@ export interface DirectOptions extends AddOptions {
 export function directMessage(request: JobRequest, tags: readonly string[] = []): DirectJob {
   const { stage, settings, out } = request;
   const flow = flowId(stage, { settings, out });
-  const message = { kind: 'unfold.job/1', type: 'direct', stage, flow, tags: [...new Set(tags)].sort(), out };
+  // `train=gpu`, as for the stages of a pipeline.
+  const own = tags.map((tag) => (tag.startsWith(`${stage}=`) ? tag.slice(stage.length + 1) : tag));
+  const message = { kind: 'unfold.job/1', type: 'direct', stage, flow, tags: [...new Set(own)].sort(), out };
   return parseMessage({ ...message, settings }, `a job ${stage}`) as DirectJob;
 }
 

@@ -8,7 +8,7 @@ import { type EncodeOptions, encodeFile } from '../../coders/encode-file.ts';
 import { coderChoice } from './coder-choice.ts';
 import { absolutePath, visiblePaths } from './inputs.ts';
 import { type JobKind, type JobRequest, known, requestOf } from './kind.ts';
-import { once } from './once.ts';
+import { isDone, type OnceOptions, once } from './once.ts';
 import { fileName, jobFile } from './place.ts';
 
 const schema = z.strictObject({
@@ -26,15 +26,29 @@ export const encodeJob: JobKind<Settings> = {
   stage: 'encode',
   schema,
   visible: ({ coder, input }) => visiblePaths(coder, input),
+  owns: (settings, name) => [...filesOf(settings), manifestOf(settings.file)].includes(name),
+  finished: (settings, out) => isDone(workOf(settings, out)),
   run(settings, out, context) {
     const { file, ...options } = settings;
-    const work = { stage: 'encode', settings, out, manifest: `${file}.job.json`, files: [file] };
-    return once({ ...work, inputs: encodeJob.visible(settings) }, context, async (inner) => {
+    return once(workOf(settings, out), context, async (inner) => {
       const { out: _path, ...result } = await encodeFile({ ...options, out: join(out, file) }, inner);
       return { path: file, ...result };
     });
   },
 };
+
+const workOf = (settings: Settings, out: string): OnceOptions => ({
+  stage: 'encode',
+  settings,
+  out,
+  manifest: manifestOf(settings.file),
+  inputs: encodeJob.visible(settings),
+  files: filesOf(settings),
+});
+
+const manifestOf = (file: string): string => `${file}.job.json`;
+
+const filesOf = ({ file }: Settings): string[] => [file];
 
 /** The job that `unfold encode` with these options would be. */
 export async function encodeRequest(options: EncodeOptions): Promise<JobRequest> {

@@ -10,7 +10,7 @@ import { evaluateCoders } from '../../evaluate/evaluate-coders.ts';
 import { coderChoice } from './coder-choice.ts';
 import { absoluteDataset, absoluteModel, absolutePath, visiblePaths } from './inputs.ts';
 import { type JobKind, type JobRequest, known, requestOf } from './kind.ts';
-import { once } from './once.ts';
+import { isDone, type OnceOptions, once } from './once.ts';
 import { besides, fileName, jobFile } from './place.ts';
 
 const schema = z.strictObject({
@@ -38,12 +38,12 @@ export const evaluateJob: JobKind<Settings> = {
   stage: 'evaluate',
   schema,
   visible: ({ coder, model, dataset, tokens, shards }) => visiblePaths(coder, model, dataset, tokens, shards),
+  owns: (settings, name) => [...filesOf(settings), manifestOf(settings.file)].includes(name),
+  finished: (settings, out) => isDone(workOf(settings, out)),
   run(settings, out, context) {
     const { file, per_token, per_latent, ...options } = settings;
-    const files = [file, per_token, per_latent].filter((name) => name !== undefined);
     const at = (name: string | undefined) => (name === undefined ? undefined : join(out, name));
-    const work = { stage: 'evaluate', settings, out, manifest: `${file}.job.json`, files };
-    return once({ ...work, inputs: evaluateJob.visible(settings) }, context, async (inner) => {
+    return once(workOf(settings, out), context, async (inner) => {
       const places = { out: at(file), per_token: at(per_token), per_latent: at(per_latent) };
       const result = await evaluateCoders({ ...options, ...places }, inner);
       const { metrics, tokens } = 'layers' in result ? result.layers : result.evaluation;
@@ -51,6 +51,20 @@ export const evaluateJob: JobKind<Settings> = {
     });
   },
 };
+
+const workOf = (settings: Settings, out: string): OnceOptions => ({
+  stage: 'evaluate',
+  settings,
+  out,
+  manifest: manifestOf(settings.file),
+  inputs: evaluateJob.visible(settings),
+  files: filesOf(settings),
+});
+
+const manifestOf = (file: string): string => `${file}.job.json`;
+
+const filesOf = ({ file, per_token, per_latent }: Settings): string[] =>
+  [file, per_token, per_latent].filter((name) => name !== undefined);
 
 /** The job that `unfold evaluate` with these options would be. */
 export async function evaluateRequest(options: EvaluateCoderOptions): Promise<JobRequest> {

@@ -2,7 +2,9 @@
  * @file Job `finetune`: a coder, trained on through its model. Checkpoints, resuming, lock and manifest are those of
  * fine-tuning.
  */
+import { join, relative } from 'node:path';
 import { z } from 'zod';
+import { exists } from '../../files.ts';
 import { type FinetuneOptions, finetune } from '../../finetune/finetune.ts';
 import { coderChoice } from './coder-choice.ts';
 import { absoluteDataset, absoluteModel, absolutePath, visiblePaths } from './inputs.ts';
@@ -30,11 +32,12 @@ export const finetuneJob: JobKind<Settings> = {
   stage: 'finetune',
   schema,
   visible: ({ coder, model, dataset, tokens }) => visiblePaths(coder, model, dataset, tokens),
+  finished: (_settings, out) => exists(join(out, 'manifest.json')),
   async run({ settings, ...options }, out, context) {
     const given = settings as FinetuneOptions['settings'];
     const result = await finetune({ ...options, settings: given, out }, context);
     const { metrics, before, after, dir, coderDir, weightsHash, skipped } = result;
-    const places = { dir, coder: coderDir, weights_sha256: weightsHash };
+    const places = { path: relative(dir, coderDir), weights_sha256: weightsHash };
     return { ...metrics, before, after, ...places, skipped, settings: result.settings };
   },
 };

@@ -54,6 +54,14 @@ can mend (which is not tried again), or memory left behind.`,
   },
 };
 
+/** Of commands whose own leave no files. */
+const OTHER_EXAMPLES: Readonly<Record<string, CommandSpec['examples'][number]>> = {
+  evaluate: [
+    'unfold enqueue evaluate --coder runs/quickstart/train/run/final --model checkpoints/novels-4l --dataset novels-heldout --max-tokens 20000 --out runs/evaluation.json',
+    'the file that unfold evaluate writes, made by a worker; its numbers are the job’s result',
+  ],
+};
+
 const jobs: readonly CommandSpec[] = [harvest, train, finetune, evaluate, encode, synth, probe];
 
 /** The commands below `unfold enqueue`. */
@@ -66,7 +74,7 @@ function enqueued(spec: CommandSpec, { configure, act }: Enqueuing): CommandSpec
     name: spec.name,
     summary: spec.summary,
     ...(spec.description !== undefined && { description: spec.description }),
-    examples: spec.examples.map(([line, meaning]) => [line.replace('unfold ', 'unfold enqueue '), meaning]),
+    examples: examplesOf(spec),
     configure(command) {
       spec.configure(command);
       command.optionsGroup('Queue:');
@@ -76,6 +84,14 @@ function enqueued(spec: CommandSpec, { configure, act }: Enqueuing): CommandSpec
       await act(await spec.job!(args, options), options, io);
     },
   };
+}
+
+/** The command's own that leave files, with what comes before them; a command without such gets one. */
+function examplesOf({ name, examples }: CommandSpec): CommandSpec['examples'] {
+  const own = examples.filter(([line]) => line.includes(' --out '));
+  return own.length > 0
+    ? own.map(([line, meaning]) => [line.replace(`unfold ${name} `, `unfold enqueue ${name} `), meaning])
+    : [OTHER_EXAMPLES[name] ?? internal(`no example of unfold enqueue ${name}`)];
 }
 
 function number(text: string): number {

@@ -25,12 +25,22 @@ export interface JobKind<Settings = unknown> {
   readonly schema: z.ZodType<Settings>;
   /**
    * Does what is left to do in the folder `out` and returns a small result (numbers, names, relative paths; under 16 kB as
-   * JSON): what the command's --json prints. `skipped: true` in it says that all was done before.
+   * JSON): what the command's --json prints, with paths relative to the folder. `skipped: true` in it says that all was done before.
    * @throws UnfoldError that says what the user can mend; the signal's reason when stopped
    */
   run(settings: Settings, out: string, context: StageContext): Promise<Record<string, unknown>>;
   /** Absolute paths that have to exist on the machine that runs it; names of a hub are not among them. */
   visible(settings: Settings): string[];
+  /**
+   * Where several jobs may have one folder: whether a file (relative to it, with slashes) is this one's to read and write.
+   * On an object store others are left alone. Absent: all are.
+   */
+  owns?(settings: Settings, name: string): boolean;
+  /**
+   * Whether all is done in a local folder, as far as that is seen at a glance: such work is not queued again. When in
+   * doubt false: the job finds out for itself, and skips what is done.
+   */
+  finished?(settings: Settings, out: string): Promise<boolean>;
 }
 
 /** Work for the queue, as a command's flags say it. */

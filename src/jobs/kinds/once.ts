@@ -67,6 +67,13 @@ export async function once(
   }
 }
 
+/** Whether `make` would be skipped. Nothing is locked, so it may have become true since. */
+export async function isDone(options: OnceOptions): Promise<boolean> {
+  const settings = hashOf(options.settings);
+  for (const path of options.inputs) if (!(await exists(path))) return false;
+  return (await finishedJob(options, { settings, inputs: await hashInputs(options.inputs) })) !== undefined;
+}
+
 async function finishedJob(
   { stage, out, manifest }: OnceOptions,
   wanted: Pick<JobFile, 'settings' | 'inputs'>,

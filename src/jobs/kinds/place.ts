@@ -12,12 +12,19 @@ export const fileName = z
 
 /** The folder of a job, absolute unless it is the URL of a store. @throws UnfoldError `bad-setting` when there is none */
 export function jobFolder(out: unknown, stage: string): string {
-  if (typeof out === 'string' && out !== '') return normalisePlace(out);
-  throw new UnfoldError('bad-setting', {
+  if (typeof out === 'string' && out !== '') {
+    const place = normalisePlace(out);
+    if (!isRemote(place) || parseS3(place).prefix !== '') return place;
+  }
+  throw noFolder(out, stage);
+}
+
+function noFolder(out: unknown, stage: string): UnfoldError {
+  return new UnfoldError('bad-setting', {
     where: `unfold enqueue ${stage}`,
     expected: '--out, where the job’s files go',
-    found: 'none',
-    todo: 'add --out; whoever runs the job is not there to read what it prints',
+    found: out ? `${String(out)}, a whole bucket` : 'none',
+    todo: 'name a folder; whoever queues a job does not see what it prints',
   });
 }
 
@@ -28,6 +35,7 @@ export function jobFile(out: unknown, stage: string): { out: string; file: strin
   const { prefix, ...bucket } = parseS3(place);
   const names = prefix.split('/');
   const file = names.pop()!;
+  if (names.length === 0) throw noFolder(place, stage);
   return { out: formatS3({ ...bucket, prefix: names.join('/') }), file };
 }
 

@@ -57,6 +57,7 @@ export const probe: JobKind<ProbeSettings> = {
   stage: 'probe',
   schema,
   visible: () => [],
+  finished: (_settings, out) => exists(join(out, 'probe.json')),
   async run(settings, out, context) {
     await mkdir(out, { recursive: true });
     const lock = await lockDirectory(out);

@@ -13,12 +13,12 @@ import {
   synthSchema,
 } from '../../synth/synth.ts';
 import { runToy, type ToyOptions } from '../../synth/toy.ts';
-import { expandSweep, type SweepInput } from '../../train/sweep-file.ts';
 import { coderChoice } from './coder-choice.ts';
 import { absolutePath, visiblePaths } from './inputs.ts';
 import { type JobKind, type JobRequest, requestOf } from './kind.ts';
-import { once } from './once.ts';
+import { isDone, type OnceOptions, once } from './once.ts';
 import { jobFolder } from './place.ts';
+import { wrongSettings } from './train.ts';
 
 const schema = z.discriminatedUnion('what', [
   z.strictObject({ what: z.literal('benchmark'), settings: synthSchema }),
@@ -40,18 +40,26 @@ export const synthJob: JobKind<Settings> = {
   stage: 'synth',
   schema,
   visible: (settings) => (settings.what === 'coder' ? visiblePaths(settings.coder) : []),
+  finished: (settings, out) => isDone(workOf(settings, out)),
   run(settings, out, context) {
-    const files = {
-      benchmark: ['synth.json'],
-      coder: [],
-      toy: ['superposition.svg', 'superposition.json'],
-    }[settings.what];
-    const work = { stage: 'synth', settings, out, manifest: 'job.json', files };
-    return once({ ...work, inputs: synthJob.visible(settings) }, context, (inner) =>
-      make(settings, out, inner),
-    );
+    return once(workOf(settings, out), context, (inner) => make(settings, out, inner));
   },
 };
+
+const FILES = {
+  benchmark: ['synth.json'],
+  coder: [],
+  toy: ['superposition.svg', 'superposition.json'],
+} as const;
+
+const workOf = (settings: Settings, out: string): OnceOptions => ({
+  stage: 'synth',
+  settings,
+  out,
+  manifest: 'job.json',
+  inputs: synthJob.visible(settings),
+  files: FILES[settings.what],
+});
 
 async function make(settings: Settings, out: string, context: StageContext) {
   if (settings.what === 'toy') {
@@ -79,9 +87,11 @@ export type SynthFlags =
 
 /** The job that `unfold synth` with these options would be. */
 export async function synthRequest({ out, ...options }: SynthFlags): Promise<JobRequest> {
+  const settings = options.what === 'coder' ? { ...options, coder: absolutePath(options.coder) } : options;
+  const request = requestOf(synthJob as JobKind, settings, jobFolder(out, 'synth'));
   if (options.what !== 'toy')
     syntheticConfig(options.settings.model as Parameters<typeof syntheticConfig>[0]);
-  if (options.what === 'benchmark') expandSweep(options.settings.train as SweepInput);
-  const settings = options.what === 'coder' ? { ...options, coder: absolutePath(options.coder) } : options;
-  return requestOf(synthJob as JobKind, settings, jobFolder(out, 'synth'));
+  const error = options.what === 'benchmark' && wrongSettings({ sweep: options.settings.train });
+  if (error) throw error;
+  return request;
 }

@@ -3,8 +3,10 @@
  * The settings of a --config or --sweep file are in the message. Checkpoints, resuming, locks and the manifests are those
  * of training. (A sweep whose coders several workers train apart is a pipeline.)
  */
+import { join, relative } from 'node:path';
 import { z } from 'zod';
 import { UnfoldError } from '../../errors.ts';
+import { exists } from '../../files.ts';
 import {
   type RowFlags,
   runSweep,
@@ -50,6 +52,8 @@ export const trainJob: JobKind<Settings> = {
   stage: 'train',
   schema,
   visible: ({ shards, model, dataset }) => visiblePaths(shards, model, dataset),
+  // A sweep's manifest is there from the beginning.
+  finished: async ({ sweep }, out) => !sweep && exists(join(out, 'manifest.json')),
   async run({ settings, sweep, max_tokens, context_size, ...from }, out, context) {
     const rows: RowFlags = { ...from, out, maxTokens: max_tokens, contextSize: context_size };
     if (sweep === undefined)
@@ -60,7 +64,7 @@ export const trainJob: JobKind<Settings> = {
     if (failure) throw failure;
     const all = Object.entries(coders).map(([name, coder]) => [name, factsOf(coder)]);
     const skipped = Object.values(coders).every((coder) => coder.skipped);
-    return { dir: out, finished: all.length, coders: Object.fromEntries(all), skipped };
+    return { finished: all.length, coders: Object.fromEntries(all), skipped };
   },
 };
 
@@ -85,8 +89,11 @@ export async function trainRequest(flags: TrainFlags | SweepFlags): Promise<JobR
 /** Wide enough for any model of today: how wide the rows are is seen when they are opened. */
 const UNKNOWN_WIDTH = 16_384;
 
-/** What is wrong with the settings of a coder, as far as that is seen without the rows. */
-function wrongSettings({ settings, sweep }: Partial<Record<'settings' | 'sweep', object>>) {
+/** What is wrong with the settings of a coder or of a sweep's coders, as far as that is seen without the rows. */
+export function wrongSettings({
+  settings,
+  sweep,
+}: Partial<Record<'settings' | 'sweep', object>>): UnfoldError | undefined {
   try {
     const coders = sweep ? [...expandSweep(sweep as SweepInput).values()] : settings ? [settings] : [];
     for (const coder of coders) resolveSettings(coder as Record<string, unknown>, UNKNOWN_WIDTH);
@@ -102,7 +109,7 @@ const oneLine = ({ lesson: { where, expected, found } }: UnfoldError): string =>
 
 function resultOf(result: TrainResult): Record<string, unknown> {
   const { metrics, dir, coderDir, weightsHash, skipped, settings } = result;
-  return { ...metrics, dir, coder: coderDir, weights_sha256: weightsHash, skipped, settings };
+  return { ...metrics, path: relative(dir, coderDir), weights_sha256: weightsHash, skipped, settings };
 }
 
 function factsOf({ metrics, weightsHash }: TrainResult): Record<string, unknown> {

@@ -24,6 +24,8 @@ interface Case {
   file?: string;
   /** Paths that have to be visible. */
   reads(world: World): string[];
+  /** Whether it is seen at a glance that it is done; true. */
+  isSeen?: boolean;
 }
 
 const SMALL = ['--d-sae', '64', '--k', '4', '--training-tokens', '1024', '--train-batch-size-tokens', '128'];
@@ -33,6 +35,7 @@ const cases: Case[] = [
     what: 'a harvest of two shards of four',
     flags: ({ harvest }) => ['harvest', '--config', harvest, '--model', MODEL, '--shards', '1..2'],
     reads: () => [MODEL, TEXT],
+    isSeen: false,
   },
   {
     what: 'a coder on shards',
@@ -51,6 +54,7 @@ const cases: Case[] = [
     what: 'a sweep in one pass',
     flags: ({ shards, sweep }) => ['train', '--shards', shards, '--sweep', sweep],
     reads: ({ shards }) => [shards],
+    isSeen: false,
   },
   {
     what: 'fine-tuning',
@@ -114,7 +118,7 @@ it('there is a case for every kind, and a kind for every command that can be a j
   expect([...names].sort()).toEqual([...kindNames].sort());
 });
 
-describe.each(cases)('$what', ({ flags, file = '', reads }) => {
+describe.each(cases)('$what', ({ flags, file = '', reads, isSeen = true }) => {
   const argv = (out: string) => [...flags(world), '--out', join(dir, out, file)];
   const place = (name: string) => `${name}-${cases.findIndex((one) => one.reads === reads)}`;
 
@@ -159,6 +163,11 @@ describe.each(cases)('$what', ({ flags, file = '', reads }) => {
     const diary = (path: string) => path === 'starts.log';
     const after = await contentsOf(out);
     for (const path of before.keys()) if (!diary(path)) expect(after.get(path), path).toBe(before.get(path));
+    const kind = await jobKind(request.stage);
+    const settings = parseSettings(kind, request.settings);
+    for (const path of after.keys()) expect(kind.owns?.(settings, path) ?? true, path).toBe(true);
+    if (isSeen) expect(await kind.finished?.(settings, out)).toBe(true);
+    expect((await kind.finished?.(settings, join(dir, 'nowhere'))) ?? false).toBe(false);
     const command = commands.find(({ name }) => name === request.stage);
     if (!command) return;
     await runSpec(command, argv(place('plain')).slice(1));

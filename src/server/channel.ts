@@ -89,7 +89,7 @@ export function createChannel(feed: Feed, dialect: Dialect): Channel {
 
 /** The number in an id of this life, if there was such a one. */
 function position(id: string | undefined, life: string, count: number): number | undefined {
-  const [of, number] = id?.split('-') ?? [];
-  const value = Number(number);
-  return of === life && Number.isSafeInteger(value) && value >= 0 && value <= count ? value : undefined;
+  const [, of, digits] = /^(\w+)-(\d{1,15})$/.exec(id ?? '') ?? [];
+  const value = Number(digits);
+  return of === life && value <= count ? value : undefined;
 }

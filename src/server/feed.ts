@@ -77,7 +77,8 @@ export function createFeed(read: ReadState, redis: Redis, signal: AbortSignal, i
     return state;
   };
   const now = async (): Promise<State> => {
-    if (performance.now() - readAt < pause()) return state;
+    const fresh = performance.now() - readAt < pause();
+    if (fresh && (redis.seemsUp() || state.trouble)) return state;
     reading ??= refresh().finally(() => (reading = undefined));
     return reading;
   };

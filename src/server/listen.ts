@@ -22,10 +22,12 @@ export async function listen(server: Server, port: number, host: string): Promis
 export async function closeServer(server: Server): Promise<void> {
   const closed = once(server, 'close');
   server.close();
-  server.closeIdleConnections();
-  const timer = setTimeout(() => server.closeAllConnections(), GRACE);
+  // Connections that a browser keeps for later become idle one by one.
+  const idle = setInterval(() => server.closeIdleConnections(), 25);
+  const late = setTimeout(() => server.closeAllConnections(), GRACE);
   await closed;
-  clearTimeout(timer);
+  clearInterval(idle);
+  clearTimeout(late);
 }
 
 /** As it stands in a URL. */

@@ -67,7 +67,7 @@ describe('a server for this machine', () => {
   });
 
   it('lets no page of another site change anything (CSRF)', async () => {
-    const foreign = [
+    const foreign: Record<string, string>[] = [
       { origin: 'https://evil.example' },
       { origin: 'null' },
       { origin: 'http://127.0.0.1:1' },
@@ -75,7 +75,7 @@ describe('a server for this machine', () => {
       { 'sec-fetch-site': 'same-site' },
     ];
     for (const [method, path] of CHANGES) {
-      for (const headers of foreign as Record<string, string>[]) {
+      for (const headers of foreign) {
         expect(await status(open, path, headers, method), path).toBe(403);
       }
     }

@@ -53,10 +53,12 @@ async function run({ message, sequence, lease: until, scratch }: Run): Promise<v
     (error: unknown): FromChild => ({ type: 'failure', failure: describe(error, signal) }),
   );
   clearInterval(look);
+  const over = lease.ending || !process.connected;
   lease.end();
   stopper = undefined;
-  if (process.connected) send(answer);
-  else process.exit(0);
+  // A worker that does not renew the lock may be asleep: this process is in nobody's way when others do the job.
+  if (over) leave(answer);
+  else send(answer);
 }
 
 function stop(reason: string): void {
@@ -68,6 +70,12 @@ function stop(reason: string): void {
       todo: 'nothing is lost: it goes on from its last checkpoint when it is begun again',
     }),
   );
+}
+
+/** Says it to a worker that may not listen. */
+function leave(answer: FromChild): void {
+  send(answer, () => process.exit(0));
+  setTimeout(() => process.exit(0), 1000);
 }
 
 /** What a job says while it runs. */

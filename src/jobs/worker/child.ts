@@ -57,6 +57,8 @@ export class Child {
     process.stderr?.on('data', (text: Buffer) => this.#keep(text));
     this.#exit = new Promise((resolve) => {
       process.once('close', (code, signal) => resolve(ending(code, signal)));
+      // Closed by nobody else: a pipe to write to does not notice that its reader is gone.
+      process.once('exit', () => this.#pipe.destroy());
       // Whatever else has its output open is not waited for.
       process.once('exit', (code, signal) => setTimeout(() => resolve(ending(code, signal)), 300).unref());
       process.once('error', (error) => resolve(`could not be started: ${error.message}`));

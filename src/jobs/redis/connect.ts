@@ -7,7 +7,7 @@ import type { ConnectionOptions as TlsOptions } from 'node:tls';
 import { Cluster, type ClusterOptions, Redis, type RedisOptions } from 'ioredis';
 import type { StageContext } from '../../context.ts';
 import { UnfoldError } from '../../errors.ts';
-import { askAgain } from './ask.ts';
+import { type Answer, askAgain } from './ask.ts';
 import { explainConnection } from './explain.ts';
 import type { RedisAddress, TlsFiles } from './url.ts';
 
@@ -68,9 +68,9 @@ async function answered(
   let stop = () => {};
   const limit = new Promise<never>((_, reject) => {
     const check = async () => {
-      if (await isLoading(client, Math.min(firstAnswer, 1000)))
-        context.note(`Redis at ${address.shown} is loading its data: waiting`);
-      else reject(new Error(`no answer in ${firstAnswer / 1000} s`));
+      const answer = client.status === 'connect' ? await askOnce(client, firstAnswer) : 'silent';
+      if (answer === 'loading') context.note(`Redis at ${address.shown} is loading its data: waiting`);
+      else if (answer !== 'ready') reject(new Error(`no answer in ${firstAnswer / 1000} s`));
     };
     timer = setTimeout(() => check().catch(reject), firstAnswer);
     stop = () => reject(context.signal.reason);
@@ -84,11 +84,9 @@ async function answered(
   }
 }
 
-/** A server that reads its data, which can take minutes, answers with just that. */
-async function isLoading(client: Redis | Cluster, patience: number): Promise<boolean> {
-  return (
-    client instanceof Redis && client.status === 'connect' && (await askAgain(client, patience)) === 'loading'
-  );
+/** A server that reads its data, which can take minutes, answers with just that (and one that has just read it, as ever). */
+async function askOnce(client: Redis | Cluster, firstAnswer: number): Promise<Answer> {
+  return client instanceof Redis ? askAgain(client, Math.min(2 * firstAnswer, 3000)) : 'silent';
 }
 
 /**

@@ -37,7 +37,23 @@ export async function judgeServers(
   } catch (error) {
     throw refused(address, error as Error);
   }
-  return { servers, judgements: servers.flatMap((facts) => judge(facts, address)) };
+  return { servers, judgements: together(servers, address) };
+}
+
+/** What is the same on every node of a Cluster is said once. */
+function together(servers: readonly ServerFacts[], address: RedisAddress): Judgement[] {
+  const lists = servers.map((facts) => judge(facts, address));
+  const [first] = lists;
+  const same = (list: Judgement[]) => JSON.stringify(list.map(({ lesson }) => lesson.found));
+  if (first === undefined || servers.length === 1 || lists.some((list) => same(list) !== same(first))) {
+    return lists.flat();
+  }
+  const where = `${address.shown} (all ${servers.length} masters)`;
+  const { node } = servers[0]!;
+  return first.map(({ severity, lesson }) => {
+    const todo = lesson.todo.replace(redisCli(address, servers[0]!), `redis-cli --cluster call ${node}`);
+    return { severity, lesson: { ...lesson, where, todo } };
+  });
 }
 
 /**

@@ -2,7 +2,7 @@
  * @file Where this machine's private Redis lives: a folder of the user's state for its data, and a Unix socket, whose path
  * the kernel limits to about 100 bytes.
  */
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { lstat, mkdir } from 'node:fs/promises';
 import { homedir, hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -27,7 +27,7 @@ export interface PrivatePlace {
 /** Whose the folder is. A home on a network disk is seen by many machines; a socket on it works on one. */
 export interface ServerRecord {
   host: string;
-  /** /etc/machine-id, where there is one: host names change. */
+  /** /etc/machine-id, where it tells machines apart: host names change. */
   machine: string;
   pid: number;
   started: string;
@@ -81,27 +81,20 @@ export async function makePrivateFolder(path: string): Promise<void> {
 
 /** This machine, for the record. */
 export function thisMachine(): Pick<ServerRecord, 'host' | 'machine'> {
-  let machine = '';
-  try {
-    machine = readFileSync('/etc/machine-id', 'utf8').trim();
-  } catch {
-    // macOS and slim containers have none
-  }
-  return { host: hostname(), machine };
+  return { host: hostname(), machine: machineId() };
 }
 
-/** True if the record was made on this machine. Containers of one image share a machine-id but not a host name. */
-export function isThisMachine(record: ServerRecord): boolean {
-  const here = thisMachine();
-  return (
-    record.host === here.host || (record.machine !== '' && record.machine === here.machine && !inContainer())
-  );
+/** Only where systemd runs: containers of one image share the file. */
+function machineId(): string {
+  try {
+    return existsSync('/run/systemd/system') ? readFileSync('/etc/machine-id', 'utf8').trim() : '';
+  } catch {
+    return '';
+  }
 }
 
-function inContainer(): boolean {
-  try {
-    return /docker|containerd|kubepods|lxc/.test(readFileSync('/proc/1/cgroup', 'utf8'));
-  } catch {
-    return false;
-  }
+/** True if the record was made on this machine; by its name where either does not know its id. */
+export function isThisMachine(record: ServerRecord, here = thisMachine()): boolean {
+  if (record.machine && here.machine) return record.machine === here.machine;
+  return record.host === here.host;
 }

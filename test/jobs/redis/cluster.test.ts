@@ -64,6 +64,17 @@ test('one node that evicts is named', async () => {
   ]);
 });
 
+test('what all nodes have in common is said once, with the command for all', async () => {
+  const heard = listening();
+  for (const node of nodes)
+    await admin(node, (client) => client.config('SET', 'maxmemory-policy', 'volatile-lru'));
+  await (await openQueue(url(), heard.context)).close();
+  expect(heard.warnings).toEqual([expect.stringContaining('(all 3 masters)')]);
+  expect(heard.warnings[0]).toMatch(
+    /redis-cli --cluster call 127\.0\.0\.1:\d+ config set maxmemory-policy noeviction/,
+  );
+});
+
 test('all nodes die and return: commands issued meanwhile succeed', async () => {
   const heard = listening();
   const connection = await openQueue(url(), heard.context);

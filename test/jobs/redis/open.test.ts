@@ -1,44 +1,13 @@
 /** @file Opening a queue on real servers: who lets us in, who does not, and what is said about either. */
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Redis } from 'ioredis';
-import { afterEach, expect, test } from 'vitest';
-import { UnfoldError } from '../../../src/errors.ts';
-import { openQueue, type QueueConnection } from '../../../src/jobs/redis/open.ts';
-import { freePort, type RedisOptions, startRedis, type TestRedis } from '../../support/redis.ts';
-import { listening, runFlow } from './support.ts';
+import { expect, test } from 'vitest';
+import { freePort } from '../../support/redis.ts';
+import { listening, runFlow, servers } from './support.ts';
 
-const cleanups: (() => unknown)[] = [];
-afterEach(async () => {
-  for (const clean of cleanups.splice(0).reverse()) await clean();
-});
-
-async function redis(options?: RedisOptions): Promise<TestRedis> {
-  const server = await startRedis(options);
-  cleanups.push(() => server.stop());
-  return server;
-}
-
-async function open(url: string, heard = listening()): Promise<QueueConnection> {
-  const connection = await openQueue(url, heard.context);
-  cleanups.push(() => connection.close());
-  return connection;
-}
-
-async function refusal(url: string): Promise<UnfoldError> {
-  const error = await openQueue(url, listening().context).catch((thrown: unknown) => thrown);
-  if (error instanceof UnfoldError) return error;
-  throw error;
-}
-
-async function asAdmin(server: TestRedis, ...commands: [string, ...string[]][]): Promise<void> {
-  const admin = new Redis({ path: join(server.dir, 'redis.sock') });
-  for (const [name, ...args] of commands) await admin.call(name, ...args);
-  await admin.quit();
-}
+const { asAdmin, later, open, redis, refusal } = servers();
 
 test('a Unix socket with an append-only file: a flow runs, nothing is said', async () => {
   const server = await redis({ aof: true });
@@ -110,28 +79,6 @@ test('TLS: with the authority’s file it opens, without it the message says how
   expect((await refusal(plain.url.replace('redis:', 'rediss:'))).lesson.todo).toContain('redis://');
 });
 
-test('nobody there, or somebody silent: a lesson within seconds', async () => {
-  const port = await freePort();
-  const nobody = await refusal(`redis://127.0.0.1:${port}`);
-  expect([nobody.kind, nobody.lesson.found]).toEqual(['no-redis', expect.stringContaining('ECONNREFUSED')]);
-  expect((await refusal('redis+unix:///no/redis.sock')).lesson.expected).toBe('a socket');
-  const silent = createServer((socket) => cleanups.push(() => socket.destroy())).listen(port, '127.0.0.1');
-  cleanups.push(() => silent.close());
-  const before = Date.now();
-  expect((await refusal(`redis://127.0.0.1:${port}`)).lesson.found).toBe('no answer in 5 s');
-  expect(Date.now() - before).toBeLessThan(9000);
-});
-
-test('something that is no Redis is told from one', async () => {
-  const web = createServer(
-    (socket) => void socket.on('error', () => {}).end('HTTP/1.1 400 Bad Request\r\n\r\n'),
-  );
-  const port = await freePort();
-  web.listen(port, '127.0.0.1');
-  cleanups.push(() => web.close());
-  expect((await refusal(`redis://127.0.0.1:${port}`)).kind).toBe('no-redis');
-});
-
 test('a policy that evicts is refused where memory is limited, and warned about where it is not', async () => {
   const server = await redis({ aof: true, args: ['--maxmemory-policy', 'allkeys-lru'] });
   const heard = listening();
@@ -171,46 +118,10 @@ test('a replica, and a server without memory, take no jobs and say so at once', 
   expect((await refusal(server.url)).lesson.todo).toContain('name its master');
 });
 
-test('Redis dies and returns: said once each, commands issued meanwhile succeed, queued jobs are there', async () => {
-  const server = await redis({ aof: true });
-  const heard = listening();
-  const connection = await open(server.url, heard);
-  await connection.client.set('{unfold}:kept', 'before');
-  await server.kill();
-  const meanwhile = Promise.all([connection.client.get('{unfold}:kept'), connection.time()]);
-  const second = connection.client.incr('{unfold}:count');
-  await new Promise((resolve) => setTimeout(resolve, 1500)); // several attempts to connect
-  await server.restart();
-  expect((await meanwhile)[0]).toBe('before');
-  expect(await second).toBe(1);
-  expect(heard.warnings).toEqual([expect.stringMatching(/is lost.*: trying again until it is back/)]);
-  expect(heard.notes).toEqual([expect.stringMatching(/is back after \d+\.\d s/)]);
-  expect(await runFlow(connection)).toEqual(['shards']);
-});
-
-test('closing does not wait for a Redis that is away', async () => {
-  const server = await redis({ aof: true });
-  const heard = listening();
-  const connection = await open(server.url, heard);
-  await server.kill();
-  const before = Date.now();
-  await connection.close();
-  expect(Date.now() - before).toBeLessThan(2500);
-});
-
-test('Ctrl-C while connecting is Ctrl-C, and no lesson about Redis', async () => {
-  const silent = createServer((socket) => cleanups.push(() => socket.destroy()));
-  const port = await freePort();
-  silent.listen(port, '127.0.0.1');
-  cleanups.push(() => silent.close());
-  const context = { ...listening().context, signal: AbortSignal.timeout(200) };
-  await expect(openQueue(`redis://127.0.0.1:${port}`, context)).rejects.toThrow('aborted due to timeout');
-});
-
 /** A certificate for 127.0.0.1, signed by itself. */
 function certificate(): { cert: string; key: string; ca: string } {
   const dir = mkdtempSync(join(tmpdir(), 'ur-tls-'));
-  cleanups.push(() => rmSync(dir, { recursive: true }));
+  later(() => rmSync(dir, { recursive: true }));
   const [cert, key] = [join(dir, 'cert.pem'), join(dir, 'key.pem')];
   const subject = ['-subj', '/CN=localhost', '-addext', 'subjectAltName=IP:127.0.0.1,DNS:localhost'];
   const kind = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2'];

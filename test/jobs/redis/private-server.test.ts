@@ -8,7 +8,12 @@ import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { UnfoldError } from '../../../src/errors.ts';
 import { ask } from '../../../src/jobs/redis/ask.ts';
 import { openQueue } from '../../../src/jobs/redis/open.ts';
-import { type PrivatePlace, privatePlace, stateFolder } from '../../../src/jobs/redis/place.ts';
+import {
+  isThisMachine,
+  type PrivatePlace,
+  privatePlace,
+  stateFolder,
+} from '../../../src/jobs/redis/place.ts';
 import { readRecord, startPrivateServer } from '../../../src/jobs/redis/private-server.ts';
 import { queueStatus } from '../../../src/jobs/redis/status.ts';
 import { stopPrivateServer } from '../../../src/jobs/redis/stop.ts';
@@ -178,6 +183,14 @@ test('a server that ends at once shows its last words', async () => {
   const { lesson } = await failure();
   expect(lesson.found).toMatch(/it ended with code 1: .*(AOF|manifest)/);
   expect(await readFile(place.log, 'utf8')).toContain('manifest');
+});
+
+test('a machine is known by its id where both know theirs, else by its name', () => {
+  const record = { host: 'a', machine: '1', pid: 1, started: '' };
+  expect(isThisMachine(record, { host: 'renamed', machine: '1' })).toBe(true);
+  expect(isThisMachine(record, { host: 'a', machine: '2' })).toBe(false);
+  expect(isThisMachine(record, { host: 'a', machine: '' })).toBe(true);
+  expect(isThisMachine(record, { host: 'b', machine: '' })).toBe(false);
 });
 
 test('state lies where XDG says; a socket path that the kernel would refuse is made short', () => {

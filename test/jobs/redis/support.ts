@@ -1,7 +1,12 @@
-/** @file A context that remembers what it was told, and a flow over two queues. */
+/** @file Servers that end with their test, a context that remembers what it was told, and a flow over two queues. */
+import { join } from 'node:path';
 import { FlowProducer, Queue, QueueEvents, Worker } from 'bullmq';
+import { Redis } from 'ioredis';
+import { afterEach } from 'vitest';
 import { type StageContext, silent } from '../../../src/context.ts';
-import type { QueueConnection } from '../../../src/jobs/redis/open.ts';
+import { UnfoldError } from '../../../src/errors.ts';
+import { openQueue, type QueueConnection } from '../../../src/jobs/redis/open.ts';
+import { type RedisOptions, startRedis, type TestRedis } from '../../support/redis.ts';
 
 /** What was said through a context. */
 export interface Heard {
@@ -47,4 +52,39 @@ export async function runFlow(connection: QueueConnection): Promise<unknown> {
     await Promise.all(workers.map((worker) => worker.close()));
     await Promise.all([events.close(), flow.close(), queue.close()]);
   }
+}
+
+/** Servers and connections of a test file; all of a test's are closed at its end. */
+export function servers() {
+  const cleanups: (() => unknown)[] = [];
+  const later = (clean: () => unknown) => cleanups.push(clean);
+  afterEach(async () => {
+    for (const clean of cleanups.splice(0).reverse()) await clean();
+  });
+
+  async function redis(options?: RedisOptions): Promise<TestRedis> {
+    const server = await startRedis(options);
+    later(() => server.stop());
+    return server;
+  }
+
+  async function open(url: string, heard = listening()): Promise<QueueConnection> {
+    const connection = await openQueue(url, heard.context);
+    later(() => connection.close());
+    return connection;
+  }
+
+  async function refusal(url: string): Promise<UnfoldError> {
+    const error = await openQueue(url, listening().context).catch((thrown: unknown) => thrown);
+    if (error instanceof UnfoldError) return error;
+    throw error;
+  }
+
+  async function asAdmin(server: TestRedis, ...commands: [string, ...string[]][]): Promise<void> {
+    const admin = new Redis({ path: join(server.dir, 'redis.sock') });
+    for (const [name, ...args] of commands) await admin.call(name, ...args);
+    await admin.quit();
+  }
+
+  return { asAdmin, later, open, redis, refusal };
 }

@@ -2,15 +2,23 @@
  * @file The one way messages get into the queue. The same work queued twice is one flow: its id says what it makes, a short
  * lock in Redis keeps two machines from adding it at the same moment, and what is there already is looked at first.
  */
-import { type FlowJob, FlowProducer, type Job, Queue } from 'bullmq';
+import type { FlowJob } from 'bullmq';
 import type { StageContext } from '../context.ts';
 import { UnfoldError } from '../errors.ts';
+import { inParallel } from '../storage/parallel.ts';
 import { explainRedis, withLock } from './enqueue-lock.ts';
 import { type FlowOptions, type JobTree, messagesOf, pipelineFlow } from './flow.ts';
-import { type JobMessage, jobId, MAX_MESSAGE_BYTES } from './message.ts';
-import { KEYS, parseQueueName, queueName } from './names.ts';
-import { isFinished } from './on-disk.ts';
-import { type AddOptions, findQueueFiles, removeQueueFile, writeQueueFile } from './queue-file.ts';
+import { lookUp } from './look-up.ts';
+import { jobId, MAX_MESSAGE_BYTES } from './message.ts';
+import { KEYS } from './names.ts';
+import {
+  type AddOptions,
+  findQueueFiles,
+  type QueueFile,
+  removeQueueFile,
+  writeQueueFile,
+} from './queue-file.ts';
+import { Queues, queueOf } from './queues.ts';
 import type { QueueConnection } from './redis/open.ts';
 
 export type { AddOptions } from './queue-file.ts';
@@ -39,6 +47,9 @@ const BACKOFF_MS = 5_000;
 /** Seconds that a completed job can still be looked at. */
 const KEPT_SECONDS = 7 * 24 * 3600;
 
+/** Flows that are added at a time: most of it is waiting for the disk and for Redis. */
+const AT_ONCE = 16;
+
 /** Lines of a job's log that are kept. */
 const KEPT_LINES = 2_000;
 
@@ -65,87 +76,80 @@ export async function enqueuePipeline(
 export async function addJobs(
   connection: QueueConnection,
   tree: JobTree,
-  { priority, delay, attempts }: AddOptions = {},
+  options: AddOptions = {},
 ): Promise<Enqueued> {
-  const options = { priority, delay, attempts };
-  refuseLarge(tree);
+  const [enqueued] = await addAllJobs(connection, [tree], options);
+  return enqueued!;
+}
+
+/** As {@link addJobs}, for many at once, each a flow of its own; in the order given. */
+export async function addAllJobs(
+  connection: QueueConnection,
+  trees: readonly JobTree[],
+  { priority, delay, attempts }: AddOptions = {},
+): Promise<Enqueued[]> {
+  for (const tree of trees) refuseLarge(tree);
+  return addEach(
+    connection,
+    trees.map((tree) => ({ tree, options: { priority, delay, attempts } })),
+  );
+}
+
+async function addEach(
+  connection: QueueConnection,
+  files: readonly { tree: JobTree; options: AddOptions }[],
+): Promise<Enqueued[]> {
+  const queues = new Queues(connection);
+  try {
+    const done: Enqueued[] = [];
+    await inParallel(files.entries(), AT_ONCE, async ([i, { tree, options }]) => {
+      done[i] = await addOne(connection, tree, options, queues);
+    });
+    return done;
+  } finally {
+    await queues.close();
+  }
+}
+
+function addOne(
+  connection: QueueConnection,
+  tree: JobTree,
+  options: AddOptions,
+  queues: Queues,
+): Promise<Enqueued> {
   const { flow, out } = tree.message;
-  const answer = {
-    flow,
-    root: { queue: queueOf(tree.message), id: jobId(tree.message) },
-    jobs: messagesOf(tree).length,
-    out,
-  };
+  const root = { queue: queueOf(tree.message), id: jobId(tree.message) };
+  const answer = { flow, root, jobs: messagesOf(tree).length, out };
   return withLock(connection, flow, async () => {
-    const queues = new Queues(connection);
-    try {
-      const found = await lookAt(tree, queues);
-      if (found.state !== 'absent') return { ...answer, ...found, state: found.state };
-      await writeQueueFile(tree, options);
-      await clearLeftovers(connection, tree, queues);
-      await explainRedis(connection, () => add(connection, tree, options));
-      return { ...answer, state: 'queued' as const, failed: [] };
-    } finally {
-      await queues.close();
-    }
+    const { state, failed } = await lookUp(tree, queues);
+    if (state !== 'absent') return { ...answer, state, failed };
+    await writeQueueFile(tree, options);
+    await clearLeftovers(connection, tree, queues);
+    await explainRedis(connection, () => add(connection, tree, options, queues));
+    return { ...answer, state: 'queued' as const, failed };
   });
 }
 
 /**
  * Queues what the folders below `places` say is unfinished and the queue does not know: after Redis lost its data.
  * @returns what became of each flow found
- * @throws UnfoldError `missing-file` for a place that is not there, `bad-json` for a damaged queue file
+ * @throws UnfoldError `missing-file` for a place that is not there; `bad-json` for a damaged queue file, after all others
+ *   have been queued
  */
 export async function requeue(places: readonly string[], connection: QueueConnection): Promise<Enqueued[]> {
-  const done: Enqueued[] = [];
+  const files: QueueFile[] = [];
+  const damaged: UnfoldError[] = [];
   for (const place of places) {
-    for await (const { tree, options } of findQueueFiles(place)) {
-      const enqueued = await addJobs(connection, tree, options);
-      if (enqueued.state === 'finished before') await removeQueueFile(tree.message);
-      done.push(enqueued);
+    for await (const file of findQueueFiles(place)) {
+      if (file instanceof UnfoldError) damaged.push(file);
+      else files.push(file);
     }
   }
+  const done = await addEach(connection, files);
+  for (const [i, { state }] of done.entries())
+    if (state === 'finished before') await removeQueueFile(files[i]!.tree.message);
+  if (damaged[0]) throw damaged[0];
   return done;
-}
-
-type Found = { state: Exclude<Enqueued['state'], 'queued'> | 'absent'; failed: string[] };
-
-/** Whether the work is there, by the queue and by the files. */
-async function lookAt(tree: JobTree, queues: Queues): Promise<Found> {
-  const root = await queues.job(tree.message);
-  const state = (await root?.getState()) ?? 'unknown';
-  if (state === 'unknown' || state === 'completed') {
-    // A command of its own looks for itself what is left to do, which costs little where that is nothing.
-    const looked = tree.message.type === 'pipeline' || state === 'completed';
-    const finished = looked && (await isFinished(tree));
-    return { state: finished ? 'finished before' : 'absent', failed: [] };
-  }
-  const failed = await failedBelow(tree, queues);
-  return { state: failed.length > 0 ? 'failed before' : 'already queued', failed };
-}
-
-async function failedBelow(tree: JobTree, queues: Queues): Promise<string[]> {
-  const failed: string[] = [];
-  for (const message of messagesOf(tree)) {
-    const job = await queues.job(message);
-    if (!job) continue;
-    if (await job.isFailed()) failed.push(job.id!);
-    else if (await job.isWaitingChildren()) failed.push(...(await failedParts(job, message, queues)));
-  }
-  return failed;
-}
-
-/** Parts go to the queue of their stage. */
-async function failedParts(job: Job, message: JobMessage, queues: Queues): Promise<string[]> {
-  const { unprocessed = [] } = await job.getDependencies({ unprocessed: { count: 1000 } });
-  const failed: string[] = [];
-  for (const key of unprocessed) {
-    const id = key.slice(key.lastIndexOf(':') + 1);
-    if (!id.startsWith(`${jobId(message)}.`)) continue;
-    const part = await queues.named(job.queueName).getJob(id);
-    if (part && (await part.isFailed())) failed.push(id);
-  }
-  return failed;
 }
 
 /** Removes what an earlier time of the same work left in Redis; what a worker has in hand stays, and is waited for. */
@@ -159,16 +163,16 @@ async function clearLeftovers(connection: QueueConnection, tree: JobTree, queues
   if (own.length > 0) await connection.client.hdel(KEYS.cancel, ...own);
 }
 
-async function add(connection: QueueConnection, tree: JobTree, options: AddOptions): Promise<void> {
+async function add(
+  connection: QueueConnection,
+  tree: JobTree,
+  options: AddOptions,
+  queues: Queues,
+): Promise<void> {
   const names = [...new Set(messagesOf(tree).map(queueOf))];
   // Before the jobs, so that whoever sees the jobs knows the queue.
   await connection.client.sadd(KEYS.queues, ...names);
-  const producer = new FlowProducer(connection.bullmq());
-  try {
-    await producer.add(nodeOf(tree, options));
-  } finally {
-    await producer.close();
-  }
+  await queues.producer.add(nodeOf(tree, options));
 }
 
 function nodeOf({ message, children }: JobTree, options: AddOptions): FlowJob {
@@ -194,8 +198,6 @@ function nodeOf({ message, children }: JobTree, options: AddOptions): FlowJob {
   };
 }
 
-const queueOf = ({ stage, tags }: JobMessage) => queueName(stage, tags);
-
 function refuseLarge(tree: JobTree): void {
   for (const message of messagesOf(tree)) {
     const bytes = Buffer.byteLength(JSON.stringify(message));
@@ -206,41 +208,5 @@ function refuseLarge(tree: JobTree): void {
       found: `${bytes} bytes of settings`,
       todo: 'put what is long (token ids, lists of coders) into files, or queue it in several pieces',
     });
-  }
-}
-
-/** Queues by name, opened as they are needed. */
-class Queues {
-  readonly #connection: QueueConnection;
-  readonly #open = new Map<string, Queue>();
-  #known: Promise<string[]> | undefined;
-
-  constructor(connection: QueueConnection) {
-    this.#connection = connection;
-  }
-
-  named(name: string): Queue {
-    const known = this.#open.get(name);
-    if (known) return known;
-    const queue = new Queue(name, this.#connection.bullmq());
-    queue.on('error', () => undefined);
-    this.#open.set(name, queue);
-    return queue;
-  }
-
-  /** The job of this id, whatever tags it was queued with. */
-  async job(message: JobMessage): Promise<Job | undefined> {
-    this.#known ??= this.#connection.client.smembers(KEYS.queues);
-    const own = queueOf(message);
-    const others = (await this.#known).filter((name) => parseQueueName(name).stage === message.stage);
-    for (const name of new Set([own, ...others])) {
-      const job = await this.named(name).getJob(jobId(message));
-      if (job) return job;
-    }
-    return undefined;
-  }
-
-  async close(): Promise<void> {
-    await Promise.all([...this.#open.values()].map((queue) => queue.close()));
   }
 }

@@ -61,16 +61,16 @@ export async function removeQueueFile({ flow, out }: { flow: string; out: string
 }
 
 /**
- * The files of unfinished flows in a place and the folders below it.
+ * The files of unfinished flows in a place and the folders below it; of a damaged one, what is wrong with it.
  * @throws UnfoldError `missing-file` if there is no such folder
  */
-export async function* findQueueFiles(place: string): AsyncGenerator<QueueFile> {
+export async function* findQueueFiles(place: string): AsyncGenerator<QueueFile | UnfoldError> {
   if (!isRemote(place)) {
-    for (const path of await below(place)) yield parse(await readJson(path), path);
+    for (const path of await below(place)) yield await parsed(readJson(path), path);
     return;
   }
   for await (const { name } of (await storeOf(place)).list())
-    if (name.endsWith(SUFFIX)) yield parse(await readStoredJson(place, name), `${place}: ${name}`);
+    if (name.endsWith(SUFFIX)) yield await parsed(readStoredJson(place, name), `${place}: ${name}`);
 }
 
 async function below(dir: string): Promise<string[]> {
@@ -87,10 +87,13 @@ async function below(dir: string): Promise<string[]> {
   return files.map(({ parentPath, name }) => join(parentPath, name)).sort();
 }
 
-function parse(content: unknown, where: string): QueueFile {
+async function parsed(reading: Promise<unknown>, where: string): Promise<QueueFile | UnfoldError> {
+  const content = await reading.catch((error: unknown) => error);
+  if (content instanceof UnfoldError && content.kind === 'bad-json') return content;
+  if (content instanceof Error) throw content;
   const parsed = schema.safeParse(content);
   if (parsed.success) return parsed.data;
-  throw new UnfoldError('bad-json', {
+  return new UnfoldError('bad-json', {
     where,
     expected: 'what unfold enqueue writes, by this version of Unfold',
     found: z.prettifyError(parsed.error).replaceAll('\n', ' '),

@@ -2,12 +2,12 @@
  * @file The same work queued twice runs once: by ids, by the files on disk, by a lock for the moment of adding; and what Redis
  * forgets, the folders know.
  */
-import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { FlowProducer, type Job, Queue } from 'bullmq';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { silent } from '../../../src/context.ts';
-import { addJobs, enqueuePipeline, requeue } from '../../../src/jobs/enqueue.ts';
+import { addAllJobs, addJobs, enqueuePipeline, requeue } from '../../../src/jobs/enqueue.ts';
 import { type JobTree, messagesOf, pipelineFlow } from '../../../src/jobs/flow.ts';
 import { directMessage } from '../../../src/jobs/kinds/direct.ts';
 import { jobId } from '../../../src/jobs/message.ts';
@@ -103,6 +103,22 @@ describe('a pipeline in the queue', () => {
     expect(again).toMatchObject({ flow: tree.message.flow, state: 'queued' });
   });
 
+  it('is the same work whatever tags it is queued with', async () => {
+    const tree = (tags: string[]): JobTree => {
+      const request = { stage: 'probe', settings: { seconds: 1 }, out: join(world.dir, 'tagged') };
+      return { message: directMessage(request, tags), children: [] };
+    };
+    expect((await addJobs(world.queue, tree(['gpu']))).state).toBe('queued');
+    expect((await addJobs(world.queue, tree([]))).state).toBe('already queued');
+  });
+
+  it('is one of a thousand that are added together, each once', async () => {
+    const trees = Array.from({ length: 1000 }, (_, i) => probe(`many/${i % 500}`));
+    const added = await addAllJobs(world.queue, trees);
+    expect(added.filter(({ state }) => state === 'queued')).toHaveLength(500);
+    expect(added.map(({ out }) => out)).toEqual(trees.map(({ message }) => message.out));
+  });
+
   it('refuses a message that is not names and numbers any more', async () => {
     const { message } = probe('large');
     const large = { ...message, settings: { text: 'x'.repeat(300_000) } } as typeof message;
@@ -144,14 +160,16 @@ describe('requeue', () => {
     expect(once.map(({ state }) => state)).toEqual(Array(4).fill('already queued'));
   });
 
-  it('says which file is damaged', async () => {
+  it('says which file is damaged, once all others are queued', async () => {
     const dir = join(world.dir, 'damaged');
-    await mkdir(dir);
+    await addJobs(world.queue, probe('damaged/z'));
+    await (await job('probe', jobId(probe('damaged/z').message)))!.remove();
     await writeFile(join(dir, 'x.queue.json'), '{"kind": "other"}');
     await expect(requeue([dir], world.queue)).rejects.toMatchObject({
       kind: 'bad-json',
       lesson: { where: join(dir, 'x.queue.json') },
     });
+    expect(await job('probe', jobId(probe('damaged/z').message))).toBeDefined();
     await expect(requeue([join(world.dir, 'nowhere')], world.queue)).rejects.toMatchObject({
       kind: 'missing-file',
     });

@@ -41,6 +41,7 @@ const FAULTS: Record<string, string> = {
   EPERM: 'not permitted',
   EROFS: 'a read-only file system',
   ENOTDIR: 'a file where a folder should be',
+  EEXIST: 'a file where a folder should be',
   EISDIR: 'a folder where a file should be',
   ENAMETOOLONG: 'a name that is too long for this file system',
   EIO: 'an error of the device',

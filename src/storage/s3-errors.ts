@@ -139,19 +139,19 @@ function lessonOf(code: string, status: number | undefined, { location }: S3Ques
       `it refuses them (${code})`,
       'check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_PROFILE and the region',
     ];
-  if (DENIED.has(code) || status === 403 || status === 401)
-    return [
-      'bad-storage',
-      `permission to list, read and write in ${bucket}`,
-      `access denied (${code}${status === undefined ? '' : `, HTTP ${status}`})`,
-      'check the credentials (aws sts get-caller-identity), and that their policy allows s3:ListBucket, GetObject, PutObject, DeleteObject and AbortMultipartUpload here',
-    ];
   if (code === 'RequestTimeTooSkewed')
     return [
       'bad-storage',
       'a clock that is right within 15 minutes',
       'this machine’s clock differs more than that from the server’s',
       'set the clock (timedatectl set-ntp true)',
+    ];
+  if (DENIED.has(code) || status === 403 || status === 401)
+    return [
+      'bad-storage',
+      `permission to list, read and write in ${bucket}`,
+      `access denied (${code}${status === undefined ? '' : `, HTTP ${status}`})`,
+      'check the credentials (aws sts get-caller-identity), and that their policy allows s3:ListBucket, GetObject, PutObject, DeleteObject and AbortMultipartUpload here',
     ];
   if (code === 'PermanentRedirect' || code === 'TemporaryRedirect' || status === 301 || status === 307)
     return [

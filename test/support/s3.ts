@@ -1,18 +1,14 @@
 /**
- * @file A real S3-speaking server for a test (s3rver) behind a gate of our own on a free port. The gate adds what s3rver
- * lacks and the protocol promises: bodies are taken whole or not at all, conditional writes, names in order. And it does
- * harm on request: cuts connections in the middle, loses answers, answers with errors.
+ * @file A real S3-speaking server for a test (moto, installed from PyPI once) behind a gate of our own on a free port. The
+ * gate knows one key, and does harm on request: cuts connections in the middle, loses answers, answers with errors.
  */
 import { once } from 'node:events';
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { createServer, type IncomingMessage, request, type Server, type ServerResponse } from 'node:http';
-import { createRequire } from 'node:module';
 import type { AddressInfo } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { startMoto } from './moto.ts';
 
-/** The key pair that s3rver knows; anybody else is refused. */
-export const CREDENTIALS = { AWS_ACCESS_KEY_ID: 'S3RVER', AWS_SECRET_ACCESS_KEY: 'S3RVER' };
+/** The key pair that the server knows; anybody else is refused. */
+export const CREDENTIALS = { AWS_ACCESS_KEY_ID: 'UNFOLDTEST', AWS_SECRET_ACCESS_KEY: 'unfold-test' };
 
 /** What happens to one request. */
 export interface Harm {
@@ -53,73 +49,33 @@ export interface TestS3 {
   asked: Asked[];
   /** Ids of multipart uploads that were neither completed nor aborted. */
   leftUploads(): Promise<string[]>;
-  /** The server's own files. */
-  dir: string;
   stop(): Promise<void>;
-}
-
-interface S3rver {
-  store: { listObjects(bucket: string, options: ListOptions): Promise<Listed> };
-  run(): Promise<AddressInfo>;
-  close(): Promise<void>;
-}
-interface ListOptions {
-  startAfter?: string;
-  maxKeys?: number;
-}
-interface Listed {
-  objects: { key: string }[];
-  isTruncated: boolean;
 }
 
 /** Starts a server with one empty bucket; {@link CREDENTIALS} have to be in the environment of whoever uses it. */
 export async function startS3({ conditional = true }: S3Options = {}): Promise<TestS3> {
-  const dir = await mkdtemp(join(tmpdir(), 'us3-'));
   const bucket = 'unfold-test';
-  const inner = await startInner(dir, bucket);
+  const inner = await startMoto();
+  await fetch(`${inner.url}/${bucket}`, { method: 'PUT' });
   const gate = new Gate(inner.port, conditional);
   const endpoint = `http://127.0.0.1:${await gate.listen()}`;
   return {
     endpoint,
     bucket,
-    dir,
     asked: gate.asked,
     url: (prefix = '') => `s3://${bucket}/${prefix}?endpoint=${endpoint}`,
     harm: (choose) => {
       gate.choose = choose;
     },
-    leftUploads: () => readdir(join(dir, bucket, '._S3rver_uploads')).catch(() => []),
+    async leftUploads() {
+      const text = await (await fetch(`${inner.url}/${bucket}?uploads`)).text();
+      return [...text.matchAll(/<UploadId>([^<]*)</g)].map(([, id]) => id!);
+    },
     async stop() {
       await gate.close();
-      await inner.server.close();
-      await rm(dir, { recursive: true, force: true });
+      await inner.stop();
     },
   };
-}
-
-async function startInner(dir: string, bucket: string): Promise<{ server: S3rver; port: number }> {
-  const Server = createRequire(import.meta.url)('@20minutes/s3rver') as new (options: object) => S3rver;
-  const options = {
-    address: '127.0.0.1',
-    port: 0,
-    silent: true,
-    directory: dir,
-    vhostBuckets: false,
-    allowMismatchedSignatures: true,
-  };
-  const server = new Server({ ...options, configureBuckets: [{ name: bucket }] });
-  const list = server.store.listObjects.bind(server.store);
-  // It lists in the file system's order, and its pages skip what is out of order.
-  server.store.listObjects = async (name, { startAfter = '', maxKeys = 1000, ...rest }) => {
-    const all = await list(name, { ...rest, maxKeys: Number.POSITIVE_INFINITY });
-    const bytes = (text: string) => Buffer.from(text);
-    const sorted = all.objects
-      .sort((a, b) => Buffer.compare(bytes(a.key), bytes(b.key)))
-      .filter(({ key }) => Buffer.compare(bytes(key), bytes(startAfter)) > 0);
-    return { ...all, objects: sorted.slice(0, maxKeys), isTruncated: sorted.length > maxKeys };
-  };
-  const { port } = await server.run();
-  return { server, port };
 }
 
 class Gate {
@@ -128,14 +84,12 @@ class Gate {
   readonly #inner: number;
   readonly #conditional: boolean;
   readonly #server: Server;
-  /** Path → the last conditional write of it, so that of two at the same time one sees the other. */
-  readonly #writes = new Map<string, Promise<unknown>>();
 
   constructor(inner: number, conditional: boolean) {
     this.#inner = inner;
     this.#conditional = conditional;
     this.#server = createServer((from, to) => {
-      this.#handle(from, to).catch(() => from.socket.destroy());
+      this.#handle(from, to).catch(() => from.socket?.destroy());
     });
   }
 
@@ -152,45 +106,30 @@ class Gate {
   }
 
   async #handle(from: IncomingMessage, to: ServerResponse): Promise<void> {
+    const { socket } = from;
     const asked = { method: from.method ?? '', path: from.url ?? '', number: this.asked.length + 1 };
     this.asked.push(asked);
     const harm = this.choose?.(asked) ?? {};
     const body = await bodyOf(from, harm.cutRequest);
-    if (body === undefined) return void from.socket.destroy();
+    if (body === undefined) return void socket.destroy();
     if (harm.answer) return answerError(to, harm.answer.status, harm.answer.code);
-    const forward = () => this.#forward(from, to, body, harm);
-    const isFirst = this.#conditional && from.headers['if-none-match'] === '*';
-    if (!isFirst) return forward();
-    const path = (from.url ?? '').split('?')[0] ?? '';
-    const turn = (this.#writes.get(path) ?? Promise.resolve()).then(async () => {
-      if (await this.#isThere(path)) answerError(to, 412, 'PreconditionFailed');
-      else await forward();
-    });
-    this.#writes.set(
-      path,
-      turn.catch(() => undefined),
-    );
-    return turn;
-  }
-
-  async #isThere(path: string): Promise<boolean> {
-    const head = request({ port: this.#inner, method: 'HEAD', path }).end();
-    const [answer] = (await once(head, 'response')) as [IncomingMessage];
-    answer.resume();
-    return answer.statusCode === 200;
+    const key = /Credential=([^/]*)/.exec(from.headers.authorization ?? '')?.[1];
+    if (key !== undefined && key !== CREDENTIALS.AWS_ACCESS_KEY_ID)
+      return answerError(to, 403, 'InvalidAccessKeyId');
+    await this.#forward(from, to, body, harm);
   }
 
   async #forward(from: IncomingMessage, to: ServerResponse, body: Buffer, harm: Harm): Promise<void> {
-    const { 'if-none-match': _, ...headers } = from.headers;
+    const { 'if-none-match': _, ...plain } = from.headers;
+    const headers = this.#conditional ? from.headers : plain;
     const outgoing = request({ port: this.#inner, method: from.method, path: from.url, headers }).end(body);
     const [answer] = (await once(outgoing, 'response')) as [IncomingMessage];
     if (harm.loseAnswer) {
       answer.resume();
       await once(answer, 'end');
-      from.socket.destroy();
+      from.socket?.destroy();
       return;
     }
-    if (from.method === 'GET' && /[?&]list-type=2/.test(from.url ?? '')) return answerList(answer, to);
     to.writeHead(answer.statusCode ?? 500, answer.headers);
     let left = harm.cutAnswer ?? Number.POSITIVE_INFINITY;
     for await (const chunk of answer as AsyncIterable<Buffer>) {
@@ -199,18 +138,11 @@ class Gate {
       if (!to.write(piece)) await Promise.race([once(to, 'drain'), once(to, 'close')]);
       if (left > 0) continue;
       await new Promise((resolve) => to.write('', resolve));
-      from.socket.destroy();
+      from.socket?.destroy();
       return;
     }
     to.end();
   }
-}
-
-/** s3rver escapes names twice. */
-async function answerList(answer: IncomingMessage, to: ServerResponse): Promise<void> {
-  const text = (await bodyOf(answer))?.toString().replaceAll('&amp;', '&') ?? '';
-  to.writeHead(answer.statusCode ?? 500, { 'content-type': 'application/xml' });
-  to.end(text);
 }
 
 /** The whole body, or undefined if it was cut. */

@@ -8,7 +8,9 @@ import { PREFIX } from '../names.ts';
 import { connectRedis, hangUp, outliveFailovers } from './connect.ts';
 import type { ServerFacts } from './inspect.ts';
 import { type Judgement, judgeServers, tryWriting } from './judge.ts';
+import { privatePlace } from './place.ts';
 import { startPrivateServer } from './private-server.ts';
+import { reviveServer } from './revive.ts';
 import { parseRedisUrl, type RedisAddress } from './url.ts';
 
 /** An open queue. */
@@ -31,25 +33,22 @@ export interface QueueConnection {
  *   `bad-redis` (a server that would lose jobs)
  */
 export async function openQueue(url: string | undefined, context: StageContext): Promise<QueueConnection> {
-  const address = await queueAddress(url, context);
+  const named = namedQueue(url);
+  const place = privatePlace();
+  if (!named) await startPrivateServer(context, place);
+  const address = named ? parseRedisUrl(named.url, named.by) : parseRedisUrl(place.url);
   const client = await connectRedis(address, context);
   try {
     const { servers, judgements } = await judgeServers(client, address);
     report(judgements, context);
     await tryWriting(client, address);
     outliveFailovers(client);
+    if (!named) reviveServer(client, place, context);
     return connectionOf(client, address, servers);
   } catch (error) {
     hangUp(client);
     throw error;
   }
-}
-
-/** Where the queue is; starts the private server if it is that one. */
-async function queueAddress(url: string | undefined, context: StageContext): Promise<RedisAddress> {
-  const named = namedQueue(url);
-  if (named) return parseRedisUrl(named.url, named.by);
-  return parseRedisUrl((await startPrivateServer(context)).url);
 }
 
 /** The URL that somebody gave, and how; undefined if it is to be the private server. */

@@ -31,6 +31,8 @@ export interface ServerRecord {
   machine: string;
   pid: number;
   started: string;
+  /** `unfold queue stop` is ending it: nobody is to start it again by itself. */
+  stopping?: boolean;
 }
 
 /** $UNFOLD_STATE, else unfold in $XDG_STATE_HOME, else ~/.local/state/unfold. */

@@ -49,7 +49,7 @@ export async function startPrivateServer(
   const end = Date.now() + PATIENCE;
   for (;;) {
     if (await isThere(place, context)) return { ...found, started: false };
-    const lock = await tryLock(place.folder, Date.now() > end);
+    const lock = await tryLock(place.folder, context, Date.now() > end);
     if (lock === undefined) {
       await sleep(PAUSE, undefined, { signal: context.signal });
       continue;
@@ -65,9 +65,9 @@ export async function startPrivateServer(
 }
 
 /** The lock, or undefined while another command starts the server. */
-async function tryLock(folder: string, last: boolean): Promise<Lock | undefined> {
+async function tryLock(folder: string, { signal }: StageContext, last: boolean): Promise<Lock | undefined> {
   try {
-    return await lockDirectory(folder);
+    return await lockDirectory(folder, { signal });
   } catch (error) {
     if (!last && error instanceof UnfoldError && error.kind === 'locked') return undefined;
     throw error;

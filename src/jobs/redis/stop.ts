@@ -3,9 +3,12 @@ import { rm } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import { UnfoldError } from '../../errors.ts';
+import { writeJson } from '../../files.ts';
+import { lockDirectory } from '../../lock.ts';
 import { ask } from './ask.ts';
 import { hangUp } from './connect.ts';
-import { type PrivatePlace, privatePlace } from './place.ts';
+import { isThisMachine, type PrivatePlace, privatePlace } from './place.ts';
+import { readRecord } from './private-server.ts';
 
 const PATIENCE = 30_000;
 
@@ -24,7 +27,30 @@ export interface Stopped {
  */
 export async function stopPrivateServer(place: PrivatePlace = privatePlace()): Promise<Stopped> {
   const { folder } = place;
-  if ((await ask(place.socket)) === 'gone') return { stopped: false, clients: 0, folder };
+  const nothing = { stopped: false, clients: 0, folder };
+  if ((await ask(place.socket)) === 'gone') {
+    const record = await readRecord(place);
+    // One that was killed: from now on nobody starts it again by itself.
+    if (record && isThisMachine(record)) await writeJson(place.record, { ...record, stopping: true });
+    return nothing;
+  }
+  const lock = await lockDirectory(folder, { wait: PATIENCE });
+  try {
+    const record = await readRecord(place);
+    if (record) await writeJson(place.record, { ...record, stopping: true });
+    const { clients, refusal } = await shutDown(place);
+    if (refusal !== undefined) {
+      if (record) await writeJson(place.record, record);
+      throw doesNotEnd(place, refusal);
+    }
+    await rm(place.record, { force: true });
+    return { stopped: true, clients, folder };
+  } finally {
+    await lock.release();
+  }
+}
+
+async function shutDown(place: PrivatePlace): Promise<{ clients: number; refusal: string | undefined }> {
   const redis = new Redis({ path: place.socket, lazyConnect: true, retryStrategy: null });
   redis.on('error', () => undefined);
   await redis.connect();
@@ -35,19 +61,16 @@ export async function stopPrivateServer(place: PrivatePlace = privatePlace()): P
     (error: Error) => (/closed/i.test(error.message) ? undefined : error.message),
   );
   hangUp(redis);
+  if (refusal !== undefined) return { clients, refusal };
   const end = Date.now() + PATIENCE;
-  while (refusal === undefined && (await ask(place.socket)) !== 'gone') {
-    if (Date.now() > end) break;
+  while ((await ask(place.socket)) !== 'gone') {
+    if (Date.now() > end) return { clients, refusal: `it still answers after ${PATIENCE / 1000} s` };
     await sleep(50);
   }
-  if (refusal !== undefined || (await ask(place.socket)) !== 'gone') {
-    throw new UnfoldError('no-redis', {
-      where: place.socket,
-      expected: 'the private Redis to end',
-      found: refusal ?? `it still answers after ${PATIENCE / 1000} s`,
-      todo: `see ${place.log}`,
-    });
-  }
-  await rm(place.record, { force: true });
-  return { stopped: true, clients, folder };
+  return { clients, refusal: undefined };
+}
+
+function doesNotEnd(place: PrivatePlace, found: string): UnfoldError {
+  const expected = 'the private Redis to end';
+  return new UnfoldError('no-redis', { where: place.socket, expected, found, todo: `see ${place.log}` });
 }

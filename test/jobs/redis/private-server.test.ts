@@ -92,16 +92,30 @@ test('two commands and two callers at the same moment start one', async () => {
   expect(all.filter(({ started }) => started)).toHaveLength(1);
 });
 
-test('killed, it comes back with all that was written', async () => {
+test('killed, it is started again by the next command, with all that was written', async () => {
   const connection = await openQueue(undefined, listening().context);
   await connection.client.set('{unfold}:kept', 'yes');
-  const { pid } = (await readRecord(place))!;
-  process.kill(pid, 'SIGKILL');
+  await connection.close();
+  process.kill((await readRecord(place))!.pid, 'SIGKILL');
   await untilGone();
   expect(statSync(place.socket).isSocket()).toBe(true); // a stale one
-  expect((await startPrivateServer(listening().context)).started).toBe(true);
-  expect(await connection.client.get('{unfold}:kept')).toBe('yes');
-  await connection.close();
+  const again = await openQueue(undefined, listening().context);
+  expect(await again.client.get('{unfold}:kept')).toBe('yes');
+  await again.close();
+});
+
+test('killed under those who use it, it is started again by one of them; stopped, by none', async () => {
+  const users = await Promise.all([1, 2, 3].map(() => openQueue(undefined, listening().context)));
+  await users[0]!.client.set('{unfold}:kept', 'yes');
+  const { pid } = (await readRecord(place))!;
+  process.kill(pid, 'SIGKILL');
+  const answers = await Promise.all(users.map(({ client }) => client.get('{unfold}:kept')));
+  expect(answers).toEqual(['yes', 'yes', 'yes']);
+  expect((await readRecord(place))!.pid).not.toBe(pid);
+  await stopPrivateServer();
+  await new Promise((resolve) => setTimeout(resolve, 1000)); // some attempts to connect
+  expect(await ask(place.socket)).toBe('gone');
+  await Promise.all(users.map((user) => user.close()));
 });
 
 test('stop keeps the jobs; status tells running from not running and starts nothing', async () => {

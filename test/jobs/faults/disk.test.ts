@@ -1,0 +1,35 @@
+/** @file A worker's disk is full: tried again with pauses, done when there is room. */
+import { join } from 'node:path';
+import { afterEach, expect, test, vi } from 'vitest';
+import { canMount, type SmallDisk, smallDisk } from '../../support/small-disk.ts';
+import { TinyPipeline } from './pipeline.ts';
+import { FaultWorld, until } from './world.ts';
+
+vi.setConfig({ testTimeout: 180_000 });
+
+let world: FaultWorld;
+let disk: SmallDisk | undefined;
+afterEach(async () => {
+  await world?.close();
+  disk?.unmount();
+});
+
+test.runIf(canMount)(
+  'a full disk is not the end of a job: it goes on when there is room, to the same bytes',
+  async () => {
+    world = await FaultWorld.open();
+    const pipeline = await TinyPipeline.in(world);
+    disk = smallDisk(700 << 10);
+    const worker = await world.worker().ready();
+    const out = join(disk.dir, 'out');
+    const { root } = await pipeline.enqueue(out);
+    await until(
+      () => /will be tried again: .*(ENOSPC|free|bytes|disk)/.test(worker.text),
+      60,
+      () => worker.text,
+    );
+    disk.resize(64 << 20);
+    expect(await world.ended(root)).toBe('completed');
+    expect(await pipeline.differences(out)).toEqual([]);
+  },
+);

@@ -1,6 +1,7 @@
 /** @file `unfold jobs`: what is queued, what runs and how it does; the commands below it act on jobs. */
 import { type Command, InvalidArgumentError } from 'commander';
 import { nearest, UnfoldError } from '../../errors.ts';
+import type { QueueConnection } from '../../jobs/redis/open.ts';
 import { JOB_STATES, type JobState, type SnapshotFilter } from '../../jobs/watch/view.ts';
 import type { CommandSpec } from '../command.ts';
 import cancel from './jobs/cancel.ts';
@@ -62,26 +63,8 @@ is blocked when one of those failed: unfold jobs retry mends that one, and the r
     await withQueue(options, io, async (connection) => {
       const { watchJobs } = await import('../watch-jobs.ts');
       const seen = await watchJobs(connection, filter, { once, parts, untilDone }, io);
-      if (seen.flows.length === 0 && flow !== undefined) {
-        // `unfold jobs shwo` is no flow, but a slip.
-        const { resolve } = await import('../../jobs/watch/resolve.ts');
-        if (!filter.states && !filter.stages) {
-          const [meant = ''] = nearest(
-            flow,
-            subcommands.map(({ name }) => name),
-            1,
-          );
-          await resolve(connection, flow).catch((error: UnfoldError) => {
-            const { lesson, kind } = error;
-            throw lesson
-              ? new UnfoldError(kind, {
-                  ...lesson,
-                  todo: `${lesson.todo}; or did you mean unfold jobs ${meant}?`,
-                })
-              : error;
-          });
-        }
-      }
+      const any = seen.flows.length > 0 || filter.states || filter.stages || flow === undefined;
+      if (!any && !seen.left) await refuseUnknown(connection, flow);
       const done = seen.flows.every((each) => each.state === 'completed');
       if (untilDone && !done) process.exitCode = seen.left ? 130 : 1;
       io.emit({ queue: connection.url, ...seen });
@@ -90,6 +73,18 @@ is blocked when one of those failed: unfold jobs retry mends that one, and the r
 };
 
 export default command;
+
+/** A word that begins no flow's id may be the mistyped name of a subcommand. */
+async function refuseUnknown(connection: QueueConnection, word: string): Promise<void> {
+  const { resolve } = await import('../../jobs/watch/resolve.ts');
+  const names = subcommands.map(({ name }) => name);
+  const [meant = ''] = nearest(word, names, 1);
+  await resolve(connection, word).catch((error: unknown) => {
+    if (!(error instanceof UnfoldError)) throw error;
+    const { kind, lesson } = error;
+    throw new UnfoldError(kind, { ...lesson, todo: `${lesson.todo}; or did you mean unfold jobs ${meant}?` });
+  });
+}
 
 function collect(value: string, earlier: string[] = []): string[] {
   return [...earlier, value];

@@ -50,6 +50,16 @@ export function lossCell({ progress }: JobView): string {
   return loss === undefined ? '' : loss.toPrecision(4);
 }
 
+/** `█▆▅▃▂▁` from least to most; nothing for fewer than two values. */
+export function sparkline(values: readonly number[] = []): string {
+  const known = values.filter(Number.isFinite);
+  if (known.length < 2) return '';
+  const least = Math.min(...known);
+  const range = Math.max(...known) - least;
+  const height = (value: number) => (range > 0 ? Math.round((7 * (value - least)) / range) : 0);
+  return known.map((value) => '▁▂▃▄▅▆▇█'[height(value)]).join('');
+}
+
 export function workerCell({ worker, state }: JobView): string {
   if (!worker || !['active', 'failed'].includes(state)) return '';
   const name = printable(`${worker.host}:${worker.pid}`);

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { promisify, stripVTControlCharacters } from 'node:util';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import type { WorkerRecord } from '../../../src/jobs/names.ts';
+import { sparkline } from '../../../src/jobs/watch/cells.ts';
 import { type RenderOptions, renderFlows } from '../../../src/jobs/watch/render.ts';
 import { snapshot } from '../../../src/jobs/watch/snapshot.ts';
 import type { FlowView } from '../../../src/jobs/watch/view.ts';
@@ -133,6 +134,12 @@ test('escape sequences from the queue do not reach the terminal', async () => {
   const table = renderFlows(await snapshot(world.connection), [], { now: 0 });
   expect(table).not.toContain('\u001b[2J');
   expect(table).toContain('[2Jevil');
+});
+
+test('a sparkline runs from the least to the greatest loss', () => {
+  expect(sparkline([8, 4, 2, 1])).toBe('█▄▂▁');
+  expect(sparkline([1])).toBe('');
+  expect(sparkline([3, 3])).toBe('▁▁');
 });
 
 test('unfold jobs prints one table into a pipe, and one JSON value with --json', {

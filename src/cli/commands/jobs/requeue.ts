@@ -8,7 +8,13 @@ const command: CommandSpec = {
   summary: 'queue again what is unfinished in these folders: after Redis lost its data',
   description: `Every flow leaves a file in its folder until it is done. This looks for such files in the folders and below them,
 and queues the flows that the queue does not know. What is finished is not done again.`,
-  examples: [['unfold jobs requeue runs', 'everything unfinished below runs/']],
+  examples: [
+    ['unfold enqueue probe --seconds 2 --out runs/probe', 'a job that does nothing for two seconds'],
+    [
+      'unfold jobs requeue runs',
+      'what is unfinished below runs/ and not in the queue (nothing, as long as Redis has it)',
+    ],
+  ],
   configure(command: Command) {
     queueOption(
       command.argument('<dirs...>', 'folders that were given as --out, or folders above them; or s3:// URLs'),

@@ -1,7 +1,7 @@
 /** @file `unfold jobs show`: everything about one job or flow. */
 import type { Command } from 'commander';
 import pc from 'picocolors';
-import { barCell, noteCell, printable, stateCell } from '../../../jobs/watch/cells.ts';
+import { barCell, noteCell, printable, sparkline, stateCell } from '../../../jobs/watch/cells.ts';
 import type { JobDetails } from '../../../jobs/watch/details.ts';
 import type { CommandIO, CommandSpec } from '../../command.ts';
 import { duration } from '../../terminal.ts';
@@ -73,6 +73,7 @@ function showJob(job: JobDetails, options: Record<string, unknown>, io: CommandI
         .join('\n'),
     ],
     ['numbers', factsOf(job)],
+    ['losses', sparkline(job.progress.losses)],
     ['settings', job.message ? JSON.stringify(job.message.settings, null, 2) : ''],
     ['data', job.garbage ?? ''],
     ['result', job.result === undefined ? '' : JSON.stringify(job.result, null, 2)],

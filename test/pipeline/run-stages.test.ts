@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { silent } from '../../src/context.ts';
+import { lockDirectory } from '../../src/lock.ts';
 import { otherFolders, type PlannedStage, planStages, runStages } from '../../src/pipeline/run-stages.ts';
 import type { Stage } from '../../src/pipeline/stage.ts';
 
@@ -112,6 +113,23 @@ describe('running stages', () => {
     const outcomes = await Promise.allSettled([run(slow), run(slow)]);
     expect(outcomes.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected']);
     expect(log).toEqual(['a', 'b', 'c']);
+  });
+
+  it('waits while a worker of the queue has a stage’s folder, and uses what it finished', async () => {
+    const [plan] = await planStages(chain(1, 2, 3), dir);
+    const worker = await lockDirectory(plan!.dir);
+    const notes: string[] = [];
+    const [stage] = chain(1, 2, 3);
+    const context = {
+      ...silent(),
+      note(text: string) {
+        notes.push(text);
+        void worker.release();
+      },
+    };
+    await runStages([stage!], { out: dir }, context);
+    expect(notes).toEqual([expect.stringContaining('a: waiting')]);
+    expect(log).toEqual(['a']);
   });
 
   it('leaves a stable path to the folder of the settings at hand', async () => {

@@ -9,12 +9,12 @@ import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { silent } from '../../../src/context.ts';
 import { executeJob } from '../../../src/jobs/execute.ts';
 import { type JobTree, messagesOf, pipelineFlow } from '../../../src/jobs/flow.ts';
-import { type JobMessage, jobId, parseMessage, type StageJob } from '../../../src/jobs/message.ts';
+import type { StageJob } from '../../../src/jobs/message.ts';
 import { lockDirectory } from '../../../src/lock.ts';
 import { runPipeline } from '../../../src/pipeline/pipeline.ts';
 import { useBackend } from '../../../src/tensor/backend.ts';
 import { differences } from '../../support/same-bytes.ts';
-import { type FlowWorld, flowWorld } from './support.ts';
+import { type FlowWorld, flowWorld, perform } from './support.ts';
 
 vi.setConfig({ testTimeout: 240_000, hookTimeout: 240_000 });
 
@@ -27,25 +27,6 @@ beforeAll(async () => {
 });
 afterAll(() => world.close());
 
-/** Does a tree as a worker would, through JSON; returns the ids of all that was done, and the root's result. */
-async function perform(tree: JobTree): Promise<{ done: string[]; result: Record<string, unknown> }> {
-  await mkdir(tree.message.out, { recursive: true });
-  const done: string[] = [];
-  let result: Record<string, unknown> = {};
-  const one = async (message: JobMessage): Promise<void> => {
-    const arrived = parseMessage(JSON.parse(JSON.stringify(message)), 'test');
-    const outcome = await executeJob(arrived, { scratch }, silent());
-    if (outcome.type === 'split') {
-      for (const part of outcome.parts.toReversed()) await one(part);
-      return one({ ...message, phase: 'join' } as JobMessage);
-    }
-    done.push(jobId(message));
-    result = outcome.result;
-  };
-  for (const message of messagesOf(tree).reverse()) await one(message);
-  return { done, result };
-}
-
 const stageOf = (tree: JobTree, name: string) =>
   messagesOf(tree).find(({ stage }) => stage === name) as StageJob;
 
@@ -54,7 +35,7 @@ describe('a pipeline as messages', () => {
     const whole = await runPipeline(world.tiny, { out: join(world.dir, 'whole') });
     const out = join(world.dir, 'messages');
     const tree = await pipelineFlow(world.tiny, { out });
-    const { done, result } = await perform(tree);
+    const { done, result } = await perform(tree, scratch);
     const flow = tree.message.flow;
     expect(flow).toMatch(/^tiny-[0-9a-f]{8}$/);
     expect(done.map((id) => id.slice(flow.length + 1))).toEqual([
@@ -73,7 +54,7 @@ describe('a pipeline as messages', () => {
     const whole = await runPipeline(world.sweep, { out: join(world.dir, 'sweep-whole') });
     const out = join(world.dir, 'sweep-messages');
     const tree = await pipelineFlow(world.sweep, { out, parts: 2 });
-    const { done } = await perform(tree);
+    const { done } = await perform(tree, scratch);
     const parts = done.map((id) => id.slice(tree.message.flow.length + 1)).filter((id) => id.includes('.'));
     expect(parts).toEqual([
       ...['harvest.shard-1', 'harvest.shard-0'],

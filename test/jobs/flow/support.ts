@@ -1,9 +1,13 @@
 /** @file Tiny pipelines, as in test/flow, that run in seconds, and a queue for a test file. */
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { silent } from '../../../src/context.ts';
+import { executeJob } from '../../../src/jobs/execute.ts';
+import { type JobTree, messagesOf } from '../../../src/jobs/flow.ts';
+import { type JobMessage, jobId, parseMessage } from '../../../src/jobs/message.ts';
 import { openQueue, type QueueConnection } from '../../../src/jobs/redis/open.ts';
+import { isRemote } from '../../../src/storage/url.ts';
 import { startRedis, type TestRedis } from '../../support/redis.ts';
 
 const SHARED = `
@@ -64,4 +68,30 @@ export async function flowWorld(): Promise<FlowWorld> {
       await rm(dir, { recursive: true });
     },
   };
+}
+
+/** Does a tree as a worker would, through JSON; returns the ids of all that was done, and the root's result. */
+export async function perform(
+  tree: JobTree,
+  scratch: string | (() => string),
+): Promise<{ done: string[]; result: Record<string, unknown> }> {
+  if (!isRemote(tree.message.out)) await mkdir(tree.message.out, { recursive: true });
+  const done: string[] = [];
+  let result: Record<string, unknown> = {};
+  const one = async (message: JobMessage): Promise<void> => {
+    const arrived = parseMessage(JSON.parse(JSON.stringify(message)), 'test');
+    const outcome = await executeJob(
+      arrived,
+      { scratch: typeof scratch === 'string' ? scratch : scratch() },
+      silent(),
+    );
+    if (outcome.type === 'split') {
+      for (const part of outcome.parts.toReversed()) await one(part);
+      return one({ ...message, phase: 'join' } as JobMessage);
+    }
+    done.push(jobId(message));
+    result = outcome.result;
+  };
+  for (const message of messagesOf(tree).reverse()) await one(message);
+  return { done, result };
 }

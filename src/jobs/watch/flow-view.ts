@@ -98,9 +98,19 @@ function judge(job: JobView): void {
     job.blockedBy = [...new Set(blockers)].slice(0, BLOCKERS);
   }
   const parts = job.children.filter(({ part }) => part !== undefined);
-  if (parts.length === 0 || job.state === 'completed') return;
+  if (parts.length === 0) return;
+  timeWithParts(job, parts);
+  if (job.state === 'completed') return;
   job.share = mean(parts.map(({ share }) => share));
   if (job.state === 'waits') Object.assign(job, rateOfParts(parts));
+}
+
+/** A stage that was shared out began with its first part; its own record begins when the parts are put together. */
+function timeWithParts(job: JobView, parts: readonly JobView[]): void {
+  const [began] = extremes([job, ...parts], 'started');
+  if (began === undefined) return;
+  job.started = began;
+  if (job.finished !== undefined) job.seconds = Math.max(0, (job.finished - began) / 1000);
 }
 
 /** Rate and time left of work that is shared out: the parts that run, and the pace of those that are done. */

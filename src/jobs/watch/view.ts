@@ -67,7 +67,7 @@ export interface JobView {
   recovered: number;
   priority: number;
   created: number;
-  /** When the last attempt began. */
+  /** When the last attempt began, or the first of its parts. */
   started?: number;
   finished?: number;
   /** Seconds from `started` to `finished`, or until now while it runs. */

@@ -3,6 +3,9 @@ import type { Command } from 'commander';
 import type { CommandSpec } from '../../command.ts';
 import { plural, queueOption, withQueue } from './shared.ts';
 
+/** Flows named one by one. */
+const SHOWN = 20;
+
 const command: CommandSpec = {
   name: 'requeue',
   summary: 'queue again what is unfinished in these folders: after Redis lost its data',
@@ -27,7 +30,8 @@ and queues the flows that the queue does not know. What is finished is not done 
       io.emit({ flows });
       const queued = flows.filter(({ state }) => state === 'queued');
       io.print(`${plural(queued.length, 'flow')} queued again of ${flows.length} unfinished ones found`);
-      for (const { flow, state, out } of flows) io.print(`  ${flow}  ${state}  ${out}`);
+      for (const { flow, state, out } of flows.slice(0, SHOWN)) io.print(`  ${flow}  ${state}  ${out}`);
+      if (flows.length > SHOWN) io.print(`  … and ${flows.length - SHOWN} more`);
     });
   },
 };

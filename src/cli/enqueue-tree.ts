@@ -89,26 +89,35 @@ async function waitFor(
       (await follow(connection, [flow], () => {}, io.context.signal))[0]!
     );
   }
-  const bars = new Map<string, ProgressBar>();
+  const bars = new Map<string, ShownBar>();
   const [view] = await follow(connection, [flow], ([now]) => draw(now!, bars, io), io.context.signal);
-  for (const bar of bars.values()) bar.finish();
+  for (const { bar } of bars.values()) bar.finish();
   return view!;
 }
 
+/** A job's bar; `what` tells the parts of a job apart, each with a bar of its own: evaluate, finetune, evaluate again. */
+interface ShownBar {
+  bar: ProgressBar;
+  what: string;
+}
+
 /** A bar, or its plain lines, for every job that says what it does. */
-function draw(flow: FlowView, bars: Map<string, ProgressBar>, { context }: CommandIO): void {
+function draw(flow: FlowView, bars: Map<string, ShownBar>, { context }: CommandIO): void {
   for (const { id, state, progress } of jobsOf(flow)) {
     const { label = '', total, done = 0, unit = '', note, facts } = progress;
     const name = id.slice(flow.id.length + 1);
-    const known = bars.get(id);
-    if (state === 'active' && total !== undefined) {
-      const bar = known ?? context.bar(label === name ? name : `${name} ${label}`.trim(), total, unit, done);
-      bars.set(id, bar);
-      bar.update(done, note, facts);
-    } else if (known) {
-      known.finish(state);
+    const shown = bars.get(id);
+    const isActive = state === 'active' && total !== undefined;
+    const what = `${label} of ${total} ${unit}`;
+    const known = isActive && shown?.what === what ? shown.bar : undefined;
+    if (shown && !known) {
+      shown.bar.finish(isActive ? undefined : state);
       bars.delete(id);
     }
+    if (!isActive) continue;
+    const bar = known ?? context.bar(label === name ? name : `${name} ${label}`.trim(), total, unit, done);
+    bars.set(id, { bar, what });
+    bar.update(done, note, facts);
   }
 }
 

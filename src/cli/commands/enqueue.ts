@@ -42,6 +42,8 @@ same paths, or --out is an s3:// URL. A lost worker's job is tried again and goe
     enqueueOptions(command);
   },
   async run([pipeline = ''], options, io) {
+    const { assertQueueable } = await import('../enqueue-names.ts');
+    assertQueueable(pipeline);
     const { pipelineFlow } = await import('../../jobs/flow.ts');
     const { out, set, tag, parts } = options as {
       out?: string;

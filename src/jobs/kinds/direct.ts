@@ -1,5 +1,6 @@
 /** @file A direct job from request to result: its message and place in the queue, and what a worker's child does with it. */
 import type { StageContext } from '../../context.ts';
+import { isRemote } from '../../storage/url.ts';
 import { type AddOptions, addJobs, type Enqueued } from '../enqueue.ts';
 import { flowId } from '../flow.ts';
 import { type DirectJob, parseMessage } from '../message.ts';
@@ -33,6 +34,16 @@ export function enqueueDirect(
   connection: QueueConnection,
 ): Promise<Enqueued> {
   return addJobs(connection, { message: directMessage(request, tags), children: [] }, options);
+}
+
+/**
+ * Refuses what would only find, when it is run, that its place is taken by something else.
+ * @throws UnfoldError `settings-differ`
+ */
+export async function assertFree({ stage, settings, out }: JobRequest): Promise<void> {
+  if (isRemote(out)) return;
+  const kind = await jobKind(stage);
+  await kind.finished?.(parseSettings(kind, settings), out);
 }
 
 /** How a direct job ended. */

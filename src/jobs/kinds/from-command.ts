@@ -81,7 +81,10 @@ function enqueued(spec: CommandSpec, { configure, act }: Enqueuing): CommandSpec
       configure(command);
     },
     async run(args, options, io) {
-      await act(await spec.job!(args, options), options, io);
+      const request = await spec.job!(args, options);
+      const { assertFree } = await import('./direct.ts');
+      await assertFree(request);
+      await act(request, options, io);
     },
   };
 }

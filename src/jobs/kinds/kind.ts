@@ -39,6 +39,7 @@ export interface JobKind<Settings = unknown> {
   /**
    * Whether all is done in a local folder, as far as that is seen at a glance: such work is not queued again. When in
    * doubt false: the job finds out for itself, and skips what is done.
+   * @throws UnfoldError `settings-differ` if something else was made there
    */
   finished?(settings: Settings, out: string): Promise<boolean>;
 }

@@ -1,7 +1,7 @@
 /**
  * @file Job `probe`: does nothing, for as long as you like, to try out a queue, its workers and their folders. Like real
  * work it locks its folder, checkpoints, resumes and leaves a manifest, and it can be told to keep the processor busy and
- * to fail in the ways that work fails.
+ * to fail in the ways that work fails. It reports a loss that falls, so that displays have something to show.
  *
  * The folder: `probe.json` (settings, result; written last, once), `starts.log` (a JSON line for each start, resumption,
  * end and skip, with process and host), `step.json` while it is under way.
@@ -57,7 +57,7 @@ export const probe: JobKind<ProbeSettings> = {
   stage: 'probe',
   schema,
   visible: () => [],
-  finished: (_settings, out) => exists(join(out, 'probe.json')),
+  finished: async (settings, out) => (await finishedProbe(settings, out)) !== undefined,
   async run(settings, out, context) {
     await mkdir(out, { recursive: true });
     const lock = await lockDirectory(out);
@@ -84,7 +84,7 @@ async function finishedProbe(settings: ProbeSettings, out: string): Promise<Prob
   if (!(await exists(path))) return undefined;
   const file = (await readJson(path)) as ProbeFile;
   if (file.result === hashOf(settings)) return file;
-  throw new UnfoldError('bad-setting', {
+  throw new UnfoldError('settings-differ', {
     where: path,
     expected: 'the probe that was asked for',
     found: 'another one, with other settings',

@@ -3,6 +3,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { assertQueueable } from '../../../src/cli/enqueue-names.ts';
 import { enqueueCommands } from '../../../src/jobs/kinds/from-command.ts';
 import { HOOK, MODEL, requestFor } from './support.ts';
 
@@ -39,6 +40,14 @@ it.each(refused)('%s: %s', async (_what, argv, lesson) => {
   const error = await requestFor(words).catch((cause: unknown) => cause as Error);
   expect(error).toMatchObject({ name: 'UnfoldError' });
   expect((error as Error).message).toMatch(lesson);
+});
+
+it('a stage that there is not is refused with the pipelines and commands that there are', () => {
+  for (const name of ['dictionary', 'graph', 'trian', 'quikstart'])
+    expect(() => assertQueueable(name)).toThrow(/quickstart.*harvest, train, finetune/);
+  expect(() => assertQueueable('trian')).toThrow('did you mean train?');
+  for (const name of ['quickstart', 'pipelines/quickstart.yaml', 'missing.yaml'])
+    expect(() => assertQueueable(name)).not.toThrow();
 });
 
 it('reads relative paths from where it was queued, looks for names, and leaves ids of a hub alone', async () => {

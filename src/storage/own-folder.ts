@@ -17,8 +17,10 @@ import type { ArtifactStore, StoredFile } from './store.ts';
 import { pull, push } from './sync.ts';
 
 const MANIFEST = 'stage.json';
-/** Kept beside the work only while it is not finished. */
-const CLOCK = '.seconds.json';
+/** May be gone here without being missed: checkpoints are pruned, clocks end with the work they count. */
+function mayGo(name: string): boolean {
+  return checkpointOf(name) !== undefined || /(^|\/)\.seconds[^/]*\.json$/.test(name);
+}
 
 /** What is to be kept in step. */
 export interface OwnOptions {
@@ -94,19 +96,17 @@ export class OwnFolder {
     if (stored.length !== noted.size) return false;
     for (const { name, version } of stored) {
       if (noted.get(name) !== version) return false;
-      const mayBeGone = checkpointOf(name) !== undefined || name === CLOCK;
-      if (!mayBeGone && !(await fileAt(dir, name))) return false;
+      if (!mayGo(name) && !(await fileAt(dir, name))) return false;
     }
     return true;
   }
 
-  /** Removes from the store the checkpoints that were pruned here. Nothing else is ever removed there. */
+  /** Removes from the store the checkpoints and clocks that are gone here. Nothing else is ever removed there. */
   async #removeGone(): Promise<void> {
     const { store, folder, dir, own } = this.#options;
     const gone: string[] = [];
     for (const [name] of this.#record.versions()) {
-      const mayGo = checkpointOf(name) !== undefined || name === CLOCK;
-      if (mayGo && own(name) && !(await exists(join(dir, name)))) gone.push(name);
+      if (mayGo(name) && own(name) && !(await exists(join(dir, name)))) gone.push(name);
     }
     if (gone.length === 0 || !(await exists(dir))) return;
     // A checkpoint without its state.json is none: that goes first.

@@ -78,7 +78,12 @@ async function install(): Promise<void> {
     const part = `${packages}.part`;
     await rm(part, { recursive: true, force: true });
     const args = ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '--target', part];
-    await promisify(execFile)('python3', [...args, `moto[s3,server]==${VERSION}`], { timeout: INSTALL_MS });
+    const pip = promisify(execFile)('python3', [...args, `moto[s3,server]==${VERSION}`], {
+      timeout: INSTALL_MS,
+    });
+    await pip.catch((cause: unknown) => {
+      throw new Error('the tests of S3 need python3 with pip (apt-get install python3-pip)', { cause });
+    });
     await rename(part, packages);
   } finally {
     await lock.release();

@@ -49,7 +49,10 @@ wrong setting is not tried again; one that lost its process is, and goes on wher
     const settings = workerOptions(options);
     const worker = await startWorker(settings, io.context);
     io.print(`worker ${worker.id} on ${worker.backend}, queue ${worker.queue}\n  does ${scope(settings)}`);
-    const endpoints = await endpointsOf(worker, options);
+    const endpoints = await endpointsOf(worker, options).catch(async (error) => {
+      await worker.close();
+      throw error;
+    });
     if (endpoints) io.print(`  metrics  ${endpoints.url}metrics`);
     await worker.closed.finally(() => endpoints?.close());
     const summary = worker.summary();

@@ -71,12 +71,7 @@ export class Child {
    */
   static async start(backend: string): Promise<Child> {
     const main = fileURLToPath(new URL(`./child-main${extension()}`, import.meta.url));
-    const child = new Child(
-      fork(main, [backend], {
-        execArgv: nodeOptions(),
-        stdio: ['ignore', 'pipe', 'pipe', 'ipc', 'pipe'],
-      }),
-    );
+    const child = new Child(spawnChild(main, backend));
     try {
       await child.#ready();
       return child;
@@ -170,12 +165,7 @@ export class Child {
       };
     });
     const early = this.#exit.then((how) => {
-      throw new UnfoldError('no-child', {
-        where: 'starting a process for jobs',
-        expected: 'it to open its backend',
-        found: `${how}${this.#lines.length > 0 ? `: ${this.#lines.slice(-5).join(' | ')}` : ''}`,
-        todo: 'see that there is memory to spare, and that unfold doctor is content',
-      });
+      throw noChild(`${how}${this.#lines.length > 0 ? `: ${this.#lines.slice(-5).join(' | ')}` : ''}`);
     });
     await Promise.race([said, early]);
     early.catch(() => {});
@@ -189,6 +179,27 @@ export class Child {
     for (const line of text.toString('utf8').split('\n')) if (line.trim() !== '') this.#lines.push(line);
     this.#lines.splice(0, this.#lines.length - KEPT_LINES);
   }
+}
+
+function spawnChild(main: string, backend: string): ChildProcess {
+  try {
+    return fork(main, [backend], {
+      execArgv: nodeOptions(),
+      stdio: ['ignore', 'pipe', 'pipe', 'ipc', 'pipe'],
+    });
+  } catch (cause) {
+    throw noChild((cause as Error).message, cause);
+  }
+}
+
+function noChild(found: string, cause?: unknown): UnfoldError {
+  return new UnfoldError('no-child', {
+    where: 'starting a process for jobs',
+    expected: 'it to open its backend',
+    found,
+    todo: 'see that there is memory to spare, and that unfold doctor is content',
+    cause,
+  });
 }
 
 /** An error that came through JSON, as an error again. */

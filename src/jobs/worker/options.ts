@@ -1,4 +1,7 @@
 /** @file How a worker is to work, and what it was in the end. */
+
+import { constants } from 'node:fs';
+import { access, mkdir } from 'node:fs/promises';
 import { tmpdir, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
@@ -81,4 +84,20 @@ export interface WorkerSummary {
   retried: number;
   handed_back: number;
   seconds: number;
+}
+
+/** @throws UnfoldError `bad-setting` */
+export async function makeScratch(dir: string): Promise<void> {
+  try {
+    await mkdir(dir, { recursive: true });
+    await access(dir, constants.W_OK);
+  } catch (cause) {
+    throw new UnfoldError('bad-setting', {
+      where: `--scratch ${dir}`,
+      expected: 'a folder that can be written to',
+      found: (cause as Error).message,
+      todo: 'name another with --scratch',
+      cause,
+    });
+  }
 }

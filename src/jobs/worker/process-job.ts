@@ -5,10 +5,9 @@
 import { DelayedError, UnrecoverableError, WaitingChildrenError, WaitingError } from 'bullmq';
 import type { UnfoldError } from '../../errors.ts';
 import type { JobMessage } from '../message.ts';
-import { type CancelRequest, KEYS } from '../names.ts';
 import type { JobFailure } from '../protocol.ts';
 import type { QueueConnection } from '../redis/open.ts';
-import { cancelReason } from '../watch/cancel.ts';
+import { cancelledBy } from './cancelled.ts';
 import type { Child, ChildEnd } from './child.ts';
 import type { Children } from './children.ts';
 import { addParts } from './parts.ts';
@@ -66,9 +65,8 @@ async function checked(slot: Slot, world: JobWorld): Promise<JobMessage> {
     const { cause: _, ...parts } = lesson;
     return settle(slot, { type: 'fail', message, failure: { kind, message, lesson: parts } }, world);
   }
-  const request = await world.connection.client.hget(KEYS.cancel, slot.id);
-  if (request === null) return message;
-  const text = cancelText(request);
+  const text = await cancelledBy(world.connection, slot.id);
+  if (text === undefined) return message;
   return settle(slot, { type: 'fail', message: text, failure: { kind: 'cancelled', message: text } }, world);
 }
 
@@ -89,6 +87,11 @@ function joined(message: JobMessage): JobMessage {
 }
 
 async function runInChild(slot: Slot, message: JobMessage, world: JobWorld): Promise<ChildEnd> {
+  const early: ChildEnd = {
+    type: 'failure',
+    failure: { kind: 'stopped', message: 'stopped before it began' },
+  };
+  if (slot.stop || slot.lapsed) return early;
   let child: Child;
   try {
     child = await world.children.take();
@@ -102,7 +105,7 @@ async function runInChild(slot: Slot, message: JobMessage, world: JobWorld): Pro
   }
   if (slot.stop || slot.lapsed) {
     world.children.give(child, true);
-    return { type: 'failure', failure: { kind: 'stopped', message: 'stopped before it began' } };
+    return early;
   }
   slot.report.child(child.pid);
   slot.assign(child);
@@ -172,14 +175,4 @@ async function handBack(
 
 function asProgress({ kind, message, lesson }: JobFailure) {
   return { kind, ...(lesson ?? { where: '', expected: '', found: message, todo: '' }) };
-}
-
-/** What a cancelled job fails with. */
-export function cancelText(request: string): string {
-  try {
-    const { by = 'somebody', reason = '' } = JSON.parse(request) as Partial<CancelRequest>;
-    return cancelReason({ by, reason });
-  } catch {
-    return cancelReason({ by: 'somebody', reason: '' });
-  }
 }

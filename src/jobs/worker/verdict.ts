@@ -35,12 +35,10 @@ const OCCUPIED = new Set(['locked', 'busy']);
 /** Judges what a child reported. */
 export function judgeFailure(failure: JobFailure, stop: StopReason | undefined): Verdict {
   const { kind, message } = failure;
-  if (stop?.type === 'lost') return { type: 'drop', message: 'its lock was lost: another worker has it' };
-  if (kind === 'stopped' || stop) {
-    if (stop?.type === 'cancelled') return cancelled(stop.text);
-    if (kind === 'stopped' || stop?.type === 'closing')
-      return { type: 'hand-back', message: stop ? 'the worker stops' : firstLine(message) };
-  }
+  if (stop?.type === 'lost') return LOST;
+  if (stop?.type === 'cancelled') return cancelled(stop.text);
+  // Nobody here stopped it: its lease was over. Not at once again, lest it go round and round.
+  if (kind === 'stopped') return stop ? CLOSING : { type: 'later', message };
   if (OCCUPIED.has(kind)) return { type: 'later', message };
   if (failure.lesson && !PASSING.has(kind)) return { type: 'fail', message, failure };
   return { type: 'retry', message, failure };
@@ -48,13 +46,16 @@ export function judgeFailure(failure: JobFailure, stop: StopReason | undefined):
 
 /** Judges a child that died without a word. */
 export function judgeDeath(how: string, stop: StopReason | undefined, lapsed: boolean): Verdict {
-  if (stop?.type === 'lost') return { type: 'drop', message: 'its lock was lost: another worker has it' };
+  if (stop?.type === 'lost') return LOST;
   if (stop?.type === 'cancelled') return cancelled(stop.text);
-  if (stop?.type === 'closing') return { type: 'hand-back', message: 'the worker stops' };
-  if (lapsed) return { type: 'hand-back', message: 'the lock was not renewed in time' };
+  if (stop?.type === 'closing') return CLOSING;
+  if (lapsed) return { type: 'later', message: 'the lock was not renewed in time' };
   const message = `the process that computed it ${how}; it goes on from its last checkpoint when it is tried again`;
   return { type: 'retry', message, failure: { kind: 'crash', message } };
 }
+
+const LOST: Verdict = { type: 'drop', message: 'its lock was lost: another worker has it' };
+const CLOSING: Verdict = { type: 'hand-back', message: 'the worker stops' };
 
 function cancelled(text: string): Verdict {
   return { type: 'fail', message: text, failure: { kind: 'cancelled', message: text } };

@@ -156,7 +156,10 @@ function judgePersistence(facts: ServerFacts, where: string, address: RedisAddre
 }
 
 /** The start of a redis-cli command that reaches this server. */
-function redisCli({ place, username, password, tls, db }: RedisAddress, { node }: ServerFacts): string {
+export function redisCli(
+  { place, username, password, tls, db }: RedisAddress,
+  { node }: ServerFacts,
+): string {
   const [host, port] = node
     ? [node.slice(0, node.lastIndexOf(':')), node.slice(node.lastIndexOf(':') + 1)]
     : [];

@@ -3,9 +3,10 @@
  * the kernel limits to about 100 bytes.
  */
 import { existsSync, readFileSync } from 'node:fs';
-import { lstat, mkdir } from 'node:fs/promises';
+import { lstat, mkdir, readFile } from 'node:fs/promises';
 import { homedir, hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { z } from 'zod';
 import { UnfoldError } from '../../errors.ts';
 import { sha256 } from '../../files.ts';
 
@@ -24,15 +25,26 @@ export interface PrivatePlace {
   log: string;
 }
 
-/** Whose the folder is. A home on a network disk is seen by many machines; a socket on it works on one. */
-export interface ServerRecord {
-  host: string;
+const serverRecord = z.object({
+  host: z.string(),
   /** /etc/machine-id, where it tells machines apart: host names change. */
-  machine: string;
-  pid: number;
-  started: string;
+  machine: z.string(),
+  pid: z.int().positive(),
+  started: z.string(),
   /** `unfold queue stop` is ending it: nobody is to start it again by itself. */
-  stopping?: boolean;
+  stopping: z.boolean().optional(),
+});
+
+/** Whose the folder is. A home on a network disk is seen by many machines; a socket on it works on one. */
+export type ServerRecord = z.output<typeof serverRecord>;
+
+/** The record, or undefined if there is none that can be read. */
+export async function readRecord(place: PrivatePlace): Promise<ServerRecord | undefined> {
+  try {
+    return serverRecord.parse(JSON.parse(await readFile(place.record, 'utf8')));
+  } catch {
+    return undefined;
+  }
 }
 
 /** $UNFOLD_STATE, else unfold in $XDG_STATE_HOME, else ~/.local/state/unfold. */
@@ -69,7 +81,17 @@ function socketPath(folder: string, env: NodeJS.ProcessEnv): string {
  * @throws UnfoldError `bad-queue` if it is somebody else's
  */
 export async function makePrivateFolder(path: string): Promise<void> {
-  await mkdir(path, { recursive: true, mode: 0o700 });
+  try {
+    await mkdir(path, { recursive: true, mode: 0o700 });
+  } catch (cause) {
+    throw new UnfoldError('bad-queue', {
+      where: path,
+      expected: 'a folder for the private Redis that can be made',
+      found: (cause as Error).message,
+      todo: 'set UNFOLD_STATE to a local folder of yours, or name a Redis: --queue redis://host',
+      cause,
+    });
+  }
   const found = await lstat(path);
   const uid = process.getuid?.() ?? found.uid;
   if (found.isDirectory() && found.uid === uid && (found.mode & 0o022) === 0) return;

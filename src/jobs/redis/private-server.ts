@@ -20,6 +20,7 @@ import {
   makePrivateFolder,
   type PrivatePlace,
   privatePlace,
+  readRecord,
   type ServerRecord,
   thisMachine,
 } from './place.ts';
@@ -27,6 +28,8 @@ import {
 /** Milliseconds for another command that is starting the server, and for a server to begin answering. */
 const PATIENCE = 30_000;
 const PAUSE = 50;
+/** Written by Redis. */
+const PID_FILE = 'redis.pid';
 
 /** The server that is there now. */
 export interface PrivateServer {
@@ -108,7 +111,7 @@ async function start(place: PrivatePlace, context: StageContext): Promise<void> 
 function argumentsOf({ folder, socket, log }: PrivatePlace): string[] {
   return [
     ...['--port', '0', '--unixsocket', socket, '--unixsocketperm', '700', '--daemonize', 'no'],
-    ...['--dir', folder, '--logfile', log, '--pidfile', join(folder, 'redis.pid')],
+    ...['--dir', folder, '--logfile', log, '--pidfile', join(folder, PID_FILE)],
     // Written before each answer, so the end of Redis loses nothing; a power cut at most the last second.
     ...['--save', '', '--appendonly', 'yes', '--appendfsync', 'everysec'],
     ...['--maxmemory-policy', 'noeviction'],
@@ -144,13 +147,13 @@ async function untilAnswer(
  */
 async function endOrphan(place: PrivatePlace, context: StageContext): Promise<void> {
   const record = await readRecord(place);
-  if (record === undefined) return;
-  if (!isThisMachine(record)) throw elsewhere(place, record);
-  if (!isOurs(record.pid, place)) return;
-  context.note(`the private Redis (process ${record.pid}) lost its socket: restarting it`);
+  if (record && !isThisMachine(record)) throw elsewhere(place, record);
+  const pid = record?.pid ?? Number(await readFile(join(place.folder, PID_FILE), 'utf8').catch(() => 0));
+  if (!isOurs(pid, place)) return;
+  context.note(`the private Redis (process ${pid}) lost its socket: restarting it`);
   const end = Date.now() + PATIENCE;
-  process.kill(record.pid, 'SIGTERM');
-  while (isOurs(record.pid, place)) {
+  process.kill(pid, 'SIGTERM');
+  while (isOurs(pid, place)) {
     if (Date.now() > end) throw doesNotAnswer(place, record);
     await sleep(PAUSE, undefined, { signal: context.signal });
   }
@@ -158,6 +161,7 @@ async function endOrphan(place: PrivatePlace, context: StageContext): Promise<vo
 
 /** True if that process lives and is a server with our socket: a pid is soon somebody else's. */
 function isOurs(pid: number, place: PrivatePlace): boolean {
+  if (!(pid > 0)) return false;
   try {
     process.kill(pid, 0);
   } catch {
@@ -173,15 +177,6 @@ function titleOf(pid: number): string {
     return execFileSync('ps', ['-p', String(pid), '-o', 'command='], { encoding: 'utf8' });
   } catch {
     return '';
-  }
-}
-
-/** The record, or undefined if there is none that can be read. */
-export async function readRecord(place: PrivatePlace): Promise<ServerRecord | undefined> {
-  try {
-    return JSON.parse(await readFile(place.record, 'utf8')) as ServerRecord;
-  } catch {
-    return undefined;
   }
 }
 

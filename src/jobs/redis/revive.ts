@@ -5,8 +5,8 @@
  */
 import type { Cluster, Redis } from 'ioredis';
 import type { StageContext } from '../../context.ts';
-import type { PrivatePlace } from './place.ts';
-import { readRecord, startPrivateServer } from './private-server.ts';
+import { type PrivatePlace, readRecord } from './place.ts';
+import { startPrivateServer } from './private-server.ts';
 
 /** Watches a connection to the private server as long as it is open. */
 export function reviveServer(client: Redis | Cluster, place: PrivatePlace, context: StageContext): void {

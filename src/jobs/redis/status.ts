@@ -6,11 +6,10 @@ import { workers } from '../watch/workers.ts';
 import { ask } from './ask.ts';
 import { connectRedis, hangUp } from './connect.ts';
 import type { ServerFacts } from './inspect.ts';
-import { type Judgement, judgeServers } from './judge.ts';
+import { type Judgement, judgeServers, redisCli } from './judge.ts';
 import { connectionOf, namedQueue } from './open.ts';
-import { privatePlace, type ServerRecord } from './place.ts';
-import { readRecord } from './private-server.ts';
-import { parseRedisUrl } from './url.ts';
+import { privatePlace, readRecord, type ServerRecord } from './place.ts';
+import { parseRedisUrl, type RedisAddress } from './url.ts';
 
 /** Sets of a queue in which a job can be, as BullMQ calls them. */
 const LISTS = ['active', 'wait', 'paused'] as const;
@@ -61,25 +60,34 @@ export async function queueStatus(url: string | undefined, context: StageContext
 }
 
 async function look(
-  address: ReturnType<typeof parseRedisUrl>,
+  address: RedisAddress,
   context: StageContext,
   own: Pick<QueueStatus, 'private' | 'folder' | 'process'>,
 ): Promise<QueueStatus> {
   const client = await connectRedis(address, context);
   try {
     const { servers, judgements } = await judgeServers(client, address);
-    return {
-      url: address.shown,
-      running: true,
-      ...own,
-      servers,
-      judgements,
-      queues: await countJobs(client),
-      workers: await workers(connectionOf(client, address, servers)),
+    const readable = async <T>(key: string, read: () => Promise<T[]>): Promise<T[]> => {
+      try {
+        return await read();
+      } catch (error) {
+        if (!/WRONGTYPE/.test((error as Error).message)) throw error;
+        judgements.push(overwritten(key, address, servers[0]!));
+        return [];
+      }
     };
+    const queues = await readable(KEYS.queues, () => countJobs(client));
+    const alive = await readable(KEYS.workers, () => workers(connectionOf(client, address, servers)));
+    return { url: address.shown, running: true, ...own, servers, judgements, queues, workers: alive };
   } finally {
     hangUp(client);
   }
+}
+
+/** Nothing that cannot be made again was in it: the next job and the next heartbeat write it anew. */
+function overwritten(key: string, address: RedisAddress, server: ServerFacts): Judgement {
+  const lesson = { where: address.shown, expected: `Unfold's own data in ${key}`, found: 'something else' };
+  return { severity: 'warning', lesson: { ...lesson, todo: `${redisCli(address, server)} del ${key}` } };
 }
 
 /** Number of jobs by queue and state; queues in the order of their names. */

@@ -7,8 +7,7 @@ import { writeJson } from '../../files.ts';
 import { lockDirectory } from '../../lock.ts';
 import { ask } from './ask.ts';
 import { hangUp } from './connect.ts';
-import { isThisMachine, type PrivatePlace, privatePlace } from './place.ts';
-import { readRecord } from './private-server.ts';
+import { isThisMachine, type PrivatePlace, privatePlace, readRecord } from './place.ts';
 
 const PATIENCE = 30_000;
 

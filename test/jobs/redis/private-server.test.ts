@@ -1,5 +1,5 @@
 /** @file The private server: one for all commands, kept through crashes, never two on one file. */
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, statSync, unlinkSync, writeFileSync } from 'node:fs';
 import { chmod, readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -12,9 +12,10 @@ import {
   isThisMachine,
   type PrivatePlace,
   privatePlace,
+  readRecord,
   stateFolder,
 } from '../../../src/jobs/redis/place.ts';
-import { readRecord, startPrivateServer } from '../../../src/jobs/redis/private-server.ts';
+import { startPrivateServer } from '../../../src/jobs/redis/private-server.ts';
 import { queueStatus } from '../../../src/jobs/redis/status.ts';
 import { stopPrivateServer } from '../../../src/jobs/redis/stop.ts';
 import { listening, runFlow } from './support.ts';
@@ -140,6 +141,28 @@ test('stop keeps the jobs; status tells running from not running and starts noth
   await connection.close();
 });
 
+test('unfold queue shows server, jobs and what to do next; a URL that is wrong ends with code 1', async () => {
+  const connection = await openQueue(undefined, listening().context);
+  await runFlow(connection);
+  await connection.client.sadd('{unfold}:unfold-queues', 'train');
+  await connection.close();
+  const unfold = (...args: string[]) =>
+    spawnSync(process.execPath, ['--import', 'tsx', 'src/cli/main.ts', 'queue', ...args], {
+      cwd: root,
+      encoding: 'utf8',
+    });
+  const { status, stdout } = unfold();
+  expect(status).toBe(0);
+  expect(stdout).toContain(`${place.url}  (private, process`);
+  expect(stdout).toMatch(/redis \d+\.\d+\.\d+ +append-only file, fsync everysec .*noeviction/);
+  expect(stdout).toMatch(/\ntrain +0 +0 +0 +0 +1 +0/);
+  expect(stdout).toContain('no workers; ');
+  const wrong = unfold('--queue', 'redis://:hunter2', '--json');
+  expect(wrong.status).toBe(1);
+  expect(JSON.parse(wrong.stdout)).toMatchObject({ error: { kind: 'bad-queue', where: '--queue' } });
+  expect(wrong.stdout + wrong.stderr).not.toContain('hunter2');
+});
+
 test('a server whose socket was removed is ended in order before the next one takes its file', async () => {
   await startPrivateServer(listening().context);
   const first = (await readRecord(place))!.pid;
@@ -148,6 +171,35 @@ test('a server whose socket was removed is ended in order before the next one ta
   expect((await startPrivateServer(heard.context)).started).toBe(true);
   expect(heard.notes[0]).toContain(`process ${first}) lost its socket`);
   expect(() => process.kill(first, 0)).toThrow('ESRCH');
+});
+
+test('garbage in its record does not hide a server that lost its socket', async () => {
+  await startPrivateServer(listening().context);
+  const { pid } = (await readRecord(place))!;
+  unlinkSync(place.socket);
+  writeFileSync(place.record, '{"pid": "x"');
+  expect((await startPrivateServer(listening().context)).started).toBe(true);
+  expect(() => process.kill(pid, 0)).toThrow('ESRCH');
+});
+
+test('a state folder that cannot be made is told with what to do', async () => {
+  const file = join(state, 'file');
+  writeFileSync(file, '');
+  vi.stubEnv('UNFOLD_STATE', file);
+  expect((await failure()).lesson.todo).toContain('set UNFOLD_STATE');
+});
+
+test('status shows a queue whose own keys were overwritten with something else', async () => {
+  const connection = await openQueue(undefined, listening().context);
+  await connection.client.set('{unfold}:unfold-queues', 'garbage');
+  await connection.client.set('{unfold}:unfold-workers', 'garbage');
+  const { queues, workers, judgements } = await queueStatus(undefined, listening().context);
+  expect([queues, workers]).toEqual([[], []]);
+  expect(judgements.map(({ lesson }) => lesson.todo)).toEqual([
+    `redis-cli -s ${place.socket} del {unfold}:unfold-queues`,
+    `redis-cli -s ${place.socket} del {unfold}:unfold-workers`,
+  ]);
+  await connection.close();
 });
 
 test('a paused server is named, and no second one is started beside it', async () => {

@@ -93,7 +93,7 @@ export async function runStages(
   options: RunOptions,
   context: StageContext,
 ): Promise<StageOutcome[]> {
-  const lock = await lockDirectory(options.out);
+  const lock = await lockDirectory(options.out, context);
   try {
     const plans = await planStages(planned, options.out);
     if (options.from !== undefined) await forget(planned, plans, options.from);

@@ -60,7 +60,7 @@ export const probe: JobKind<ProbeSettings> = {
   finished: async (settings, out) => (await finishedProbe(settings, out)) !== undefined,
   async run(settings, out, context) {
     await mkdir(out, { recursive: true });
-    const lock = await lockDirectory(out);
+    const lock = await lockDirectory(out, context);
     try {
       const finished = await finishedProbe(settings, out);
       if (finished) {

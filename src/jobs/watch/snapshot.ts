@@ -70,7 +70,9 @@ function cancelOf(text: string | undefined): CancelRequest | undefined {
 /** Names the worker of a running job, and tells when it is silent. */
 function withWorker(view: JobView, alive: readonly WorkerRecord[]): JobView {
   if (view.state !== 'active') return view;
-  const holder = alive.find(({ jobs }) => jobs.includes(view.id));
+  // The record of a worker that was killed outlives it for a while: the one that was written last counts.
+  const holders = alive.filter(({ jobs }) => jobs.includes(view.id)).sort((a, b) => b.seen - a.seen);
+  const holder = holders[0];
   if (holder) view.worker = { id: holder.id, host: holder.host, pid: holder.pid };
   else if (view.worker && !alive.some(({ id }) => id === view.worker?.id)) view.worker.lost = true;
   return view;

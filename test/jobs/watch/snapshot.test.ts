@@ -204,6 +204,15 @@ test('workers are those that were heard of lately, by Redis’s clock', async ()
     w3: 'garbage',
   });
   expect((await workers(world.connection)).map(({ id }) => id)).toEqual(['w1']);
+
+  await world.add({ message: direct('held-00000001') });
+  await world.take('probe');
+  const jobs = ['held-00000001.probe'];
+  await world.connection.client.hset(KEYS.workers, {
+    killed: JSON.stringify({ ...record, id: 'killed', jobs, seen: now - 9000 }),
+    next: JSON.stringify({ ...record, id: 'next', pid: 2, jobs }),
+  });
+  expect((await only()).roots[0]!.worker).toEqual({ id: 'next', host: 'ada', pid: 2 });
 });
 
 test('ten thousand jobs are listed within seconds', { timeout: 60_000 }, async () => {

@@ -1,6 +1,6 @@
 /**
  * @file Puts one file into a bucket: small ones in one request, larger ones in parts, several at a time. Not
- * @aws-sdk/lib-storage, whose Upload reports an abort before the parts are removed, cannot give each part its MD5 (the
+ * the SDK's lib-storage, whose Upload reports an abort before the parts are removed, cannot give each part its MD5 (the
  * only checksum that every S3-compatible server checks), and buffers a stream where a file can be read again.
  */
 import { createHash } from 'node:crypto';

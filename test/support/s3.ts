@@ -7,6 +7,9 @@ import { createServer, type IncomingMessage, request, type Server, type ServerRe
 import type { AddressInfo } from 'node:net';
 import { startMoto } from './moto.ts';
 
+// As s3-client.ts does, for tests that make a client of their own before it is loaded.
+process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED ??= 'true';
+
 /** The key pair that the server knows; anybody else is refused. */
 export const CREDENTIALS = { AWS_ACCESS_KEY_ID: 'UNFOLDTEST', AWS_SECRET_ACCESS_KEY: 'unfold-test' };
 
@@ -135,9 +138,8 @@ class Gate {
     for await (const chunk of answer as AsyncIterable<Buffer>) {
       const piece = chunk.subarray(0, left);
       left -= piece.length;
-      if (!to.write(piece)) await Promise.race([once(to, 'drain'), once(to, 'close')]);
+      await new Promise((resolve) => to.write(piece, resolve));
       if (left > 0) continue;
-      await new Promise((resolve) => to.write('', resolve));
       from.socket?.destroy();
       return;
     }

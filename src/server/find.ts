@@ -1,7 +1,7 @@
 /** @file Finds the job or flow that an address names: exactly, unlike the command line, which takes the beginning. */
 import { UnfoldError } from '../errors.ts';
 import { below, resolve, type Target } from '../jobs/watch/resolve.ts';
-import { type JobView, jobsOf } from '../jobs/watch/view.ts';
+import { type FlowView, type JobView, jobsOf } from '../jobs/watch/view.ts';
 import type { World } from './world.ts';
 
 /** A job with its flow. */
@@ -29,8 +29,15 @@ export async function findJobNow({ connection }: World, id: string, queue?: stri
   return { flow, job, jobs: below(job) };
 }
 
-/** The flow of exactly this id. @throws UnfoldError `no-such-job` */
-export async function findFlow({ connection }: World, id: string): Promise<Target> {
+/** The flow of exactly this id, as it was a second ago at most. @throws UnfoldError `no-such-job` */
+export async function findFlow(world: World, id: string): Promise<FlowView> {
+  const state = await world.feed.now();
+  const flow = state.trouble ? undefined : state.flows.find((one) => one.id === id);
+  return flow ?? (await findFlowNow(world, id)).flow;
+}
+
+/** The same, read anew: for whoever wants to change it. */
+export async function findFlowNow({ connection }: World, id: string): Promise<Target> {
   const target = await resolve(connection, id);
   if (target.flow.id !== id) throw missing(`flow ${id}`);
   return { flow: target.flow, jobs: jobsOf(target.flow) };

@@ -2,6 +2,7 @@
  * @file Starts and ends the server of `unfold serve`: the queue's connection, the application, the port.
  */
 import { randomBytes } from 'node:crypto';
+import { setMaxListeners } from 'node:events';
 import type { Server } from 'node:http';
 import { isIP } from 'node:net';
 import { createAdaptorServer } from '@hono/node-server';
@@ -54,6 +55,8 @@ export async function startServer(options: ServerOptions, context: StageContext)
   const token = checkToken(options.token) ?? (isLoopback(host) ? undefined : randomBytes(16).toString('hex'));
   const connection = await openQueue(options.queue, context);
   const ending = new AbortController();
+  // Every stream waits for it.
+  setMaxListeners(0, ending.signal);
   const world = makeWorld(connection, options, token, ending.signal);
   const end = async () => {
     ending.abort();

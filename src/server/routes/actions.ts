@@ -4,7 +4,7 @@
  */
 import type { Context } from 'hono';
 import { cancel, pause, resume, retry } from '../../jobs/watch/actions.ts';
-import { findFlow, findJobNow } from '../find.ts';
+import { findFlowNow, findJobNow } from '../find.ts';
 import type { Routes } from '../world.ts';
 
 const BY = 'unfold serve';
@@ -20,11 +20,11 @@ export const actionRoutes: Routes = (app, world) => {
     return answer(c, await retry(connection, jobs));
   });
   app.post('/api/flows/:id/cancel', async (c) => {
-    const target = await findFlow(world, c.req.param('id'));
+    const target = await findFlowNow(world, c.req.param('id'));
     return answer(c, await cancel(connection, target, { by: BY, reason: await reason(c) }));
   });
   app.post('/api/flows/:id/retry', async (c) => {
-    const { jobs } = await findFlow(world, c.req.param('id'));
+    const { jobs } = await findFlowNow(world, c.req.param('id'));
     return answer(c, await retry(connection, jobs));
   });
   app.post('/api/queues/pause', async (c) => answer(c, await pause(connection, stages(c))));

@@ -9,5 +9,5 @@ export const flowRoutes: Routes = (app, world) => {
     const { flows, at, trouble } = await world.feed.now();
     return c.json({ at, flows, ...(trouble ? { trouble } : {}) }, trouble ? 503 : 200);
   });
-  app.get('/api/flows/:id', async (c) => c.json((await findFlow(world, c.req.param('id'))).flow));
+  app.get('/api/flows/:id', async (c) => c.json(await findFlow(world, c.req.param('id'))));
 };

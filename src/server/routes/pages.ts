@@ -31,7 +31,7 @@ export const pageRoutes: Routes = (app, world) => {
     return page(c, world, 'Workers', body, state);
   });
   app.get('/flows/:id', async (c) => {
-    const { flow } = await findFlow(world, c.req.param('id'));
+    const flow = await findFlow(world, c.req.param('id'));
     const article = flowArticle(flow, readOnly, true);
     if (c.req.query('part') !== undefined) return c.html(article.text);
     return page(

@@ -5,7 +5,7 @@ import { canMount, type SmallDisk, smallDisk } from '../../support/small-disk.ts
 import { TinyPipeline } from './pipeline.ts';
 import { FaultWorld, until } from './world.ts';
 
-vi.setConfig({ testTimeout: 180_000 });
+vi.setConfig({ testTimeout: 240_000, hookTimeout: 60_000 });
 
 let world: FaultWorld;
 let disk: SmallDisk | undefined;

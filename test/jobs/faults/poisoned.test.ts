@@ -3,7 +3,7 @@ import { afterEach, expect, test, vi } from 'vitest';
 import { KEYS, PREFIX } from '../../../src/jobs/names.ts';
 import { FaultWorld, until } from './world.ts';
 
-vi.setConfig({ testTimeout: 60_000 });
+vi.setConfig({ testTimeout: 240_000, hookTimeout: 60_000 });
 
 let world: FaultWorld;
 afterEach(() => world.close());

@@ -5,7 +5,7 @@ import { requeue } from '../../../src/jobs/enqueue.ts';
 import { TinyPipeline } from './pipeline.ts';
 import { FaultWorld, has, until } from './world.ts';
 
-vi.setConfig({ testTimeout: 180_000 });
+vi.setConfig({ testTimeout: 240_000, hookTimeout: 60_000 });
 
 let world: FaultWorld;
 afterEach(() => world.close());

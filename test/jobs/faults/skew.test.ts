@@ -5,7 +5,7 @@ import { afterEach, expect, test, vi } from 'vitest';
 import { TinyPipeline } from './pipeline.ts';
 import { FaultWorld, has, until } from './world.ts';
 
-vi.setConfig({ testTimeout: 180_000 });
+vi.setConfig({ testTimeout: 240_000, hookTimeout: 60_000 });
 
 /** Debian's package puts it there. The program `faketime` would stand between us and the worker. */
 const library = readdirSync('/usr/lib')

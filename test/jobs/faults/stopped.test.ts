@@ -3,7 +3,7 @@ import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { PREFIX } from '../../../src/jobs/names.ts';
 import { FaultWorld, kill, until } from './world.ts';
 
-vi.setConfig({ testTimeout: 120_000 });
+vi.setConfig({ testTimeout: 240_000, hookTimeout: 60_000 });
 
 let world: FaultWorld;
 beforeEach(async () => {
@@ -65,7 +65,7 @@ test('two workers are given the same job: one of them does it', async () => {
   // As if the first had been silent for too long.
   await world.connection.client.del(`${key}:lock`);
   const begun = () => `${first.text}${second.text}`.split('same.probe: begun').length - 1;
-  await until(() => begun() > 1, 30);
+  await until(() => begun() > 1, 60);
   expect(await world.ended(root)).toBe('completed');
   await once('same');
 });

@@ -173,7 +173,7 @@ export class FaultWorld {
   }
 
   /** Waits until a job has ended; returns how. */
-  async ended({ queue, id }: { queue: string; id: string }, seconds = 60): Promise<string> {
+  async ended({ queue, id }: { queue: string; id: string }, seconds = 150): Promise<string> {
     let state = '';
     await until(
       async () => {
@@ -212,7 +212,7 @@ export function kill(pid: number, signal: NodeJS.Signals = 'SIGKILL'): void {
 /** Waits until something is so. */
 export async function until(
   isSo: () => boolean | Promise<boolean>,
-  seconds = 60,
+  seconds = 120,
   about: () => string = () => '',
 ): Promise<void> {
   const end = performance.now() + 1000 * seconds;

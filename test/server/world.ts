@@ -27,6 +27,7 @@ export async function testWorld(): Promise<TestWorld> {
   const queues = new Map<string, Queue>();
   const queue = (name: string) => {
     const known = queues.get(name) ?? new Queue(name, connection.bullmq());
+    known.on('error', () => {});
     queues.set(name, known);
     return known;
   };

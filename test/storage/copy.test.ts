@@ -173,14 +173,17 @@ test('names in a bucket that lead out of the folder are refused before anything 
 
 test('a file that the system has no room for ends in a lesson, and no half file is left', async () => {
   const url = s3.url('full');
-  await copyPlace(run, url, silent());
+  const large = join(root, 'large');
+  await makeRun(large);
+  await writeFile(join(large, 'train-00000001/run/final/large'), noise(6_000_000));
+  await copyPlace(large, url, silent());
   const to = join(root, 'full');
   // A limit on the size of files is met as a full disk is: in the middle of writing.
   const child = spawn(
     'bash',
     [
       '-c',
-      'ulimit -f 60; exec "$@"',
+      'ulimit -f 2000; exec "$@"',
       'bash',
       process.execPath,
       '--import',
@@ -201,7 +204,7 @@ test('a file that the system has no room for ends in a lesson, and no half file 
   expect(JSON.parse(said)).toMatchObject({ error: { kind: 'disk-full' } });
   const names = Object.keys(await contentOf(to));
   expect(names.filter((name) => name.endsWith('.part') || name.endsWith('stage.json'))).toEqual([]);
-  expect(await copyPlace(url, to, silent())).toMatchObject({ files: 19 });
+  expect(await copyPlace(url, to, silent())).toMatchObject({ files: 20 });
 });
 
 test('progress is in bytes and ends at the sum of what was missing', async () => {

@@ -6,6 +6,7 @@ import type { FlowJob } from 'bullmq';
 import type { StageContext } from '../context.ts';
 import { UnfoldError } from '../errors.ts';
 import { inParallel } from '../storage/parallel.ts';
+import { withElsewhere } from './elsewhere.ts';
 import { explainRedis, withLock } from './enqueue-lock.ts';
 import { type FlowOptions, type JobTree, messagesOf, pipelineFlow } from './flow.ts';
 import { lookUp } from './look-up.ts';
@@ -123,9 +124,10 @@ function addOne(
   return withLock(connection, flow, async () => {
     const { state, failed } = await lookUp(tree, queues);
     if (state !== 'absent') return { ...answer, state, failed };
-    await writeQueueFile(tree, options);
-    await clearLeftovers(connection, tree, queues);
-    await explainRedis(connection, () => add(connection, tree, options, queues));
+    const full = await withElsewhere(connection, tree);
+    await writeQueueFile(full, options);
+    await clearLeftovers(connection, full, queues);
+    await explainRedis(connection, () => add(connection, full, options, queues));
     return { ...answer, state: 'queued' as const, failed };
   });
 }

@@ -4,12 +4,20 @@
  */
 import type { StageContext } from '../context.ts';
 import { UnfoldError } from '../errors.ts';
-import { finishedManifest, pointAt, runStage, runStagePart, type StageRun } from '../pipeline/run-stage.ts';
+import {
+  finishedManifest,
+  pointAt,
+  runStage,
+  runStagePart,
+  type StageRun,
+  stageDirectory,
+} from '../pipeline/run-stage.ts';
 import { keyOf } from '../pipeline/run-stages.ts';
 import type { Json, Stage, StageInput, StageManifest } from '../pipeline/stage.ts';
 import { stageNamed, stages } from '../pipeline/stages/index.ts';
 import { isRemote, joinPlace } from '../storage/url.ts';
 import { type Workspace, withWorkspace } from '../storage/workspace.ts';
+import { adopt, homeOf } from './elsewhere.ts';
 import type { ExecuteOptions } from './execute.ts';
 import { MAX_RESULT_BYTES } from './kinds/kind.ts';
 import type { StageJob } from './message.ts';
@@ -33,8 +41,11 @@ export async function executeStage(
   await assertVisible(stage.reads?.(settings) ?? [], `what ${stage.name} reads`);
   const identity = await sameIdentity(message, stage, settings);
   const inputs = await inputsOf(message, stage.needs);
-  const job: Job = { message, stage, settings, identity, inputs, scratch };
+  const home = await homeOf(message, stage);
+  const job: Job = { message, home, stage, settings, identity, inputs, scratch };
   if (message.part) return runPart(job, message.part, context);
+  const adopted = await adoptInto(job, context);
+  if (adopted) return done(adopted.result, true);
   if (message.phase === 'split' && stage.split) {
     const parts = await partsOf(job, context);
     if (parts.length > 1) return { type: 'split', parts };
@@ -44,6 +55,8 @@ export async function executeStage(
 
 interface Job {
   message: StageJob;
+  /** Run directory in which the work is done; the message's own, or an earlier one with the same stage. */
+  home: string;
   stage: Stage;
   settings: unknown;
   identity: Json;
@@ -109,7 +122,7 @@ async function partsOf(job: Job, context: StageContext): Promise<StageJob[]> {
   const { message, stage, scratch, settings } = job;
   const dir = folderOf(stage.name, message.key);
   // Where files have to be copied, none is: parts look for themselves what is there already.
-  const options = { out: message.out, dir, scratch, own: () => false };
+  const options = { out: job.home, dir, scratch, own: () => false };
   const parts = await withWorkspace(options, context, (workspace) =>
     stage.split!.parts({ settings, dir: workspace.dir, inputs: job.inputs }, message.parts ?? PARTS, context),
   );
@@ -135,22 +148,33 @@ async function runPart(
 async function runWhole(job: Job, context: StageContext): Promise<JobOutcome> {
   const { manifest, skipped } = await within(job, undefined, context, async (run, workspace) => {
     const point = () => pointAt(workspace.out, run.stage.name, run.dir);
-    return runStage(run, context, isRemote(job.message.out) ? undefined : point);
+    return runStage(run, context, isRemote(job.home) || job.home !== job.message.out ? undefined : point);
   });
+  if (job.home !== job.message.out) await adoptInto(job, context);
   return done(manifest.result, skipped);
+}
+
+/** Links what another run directory has. */
+async function adoptInto(
+  { message, stage, settings }: Job,
+  context: StageContext,
+): Promise<StageManifest | undefined> {
+  const adopted = await adopt(message, stage, settings, context);
+  if (adopted) await pointAt(message.out, stage.name, stageDirectory(message.out, stage.name, message.key));
+  return adopted;
 }
 
 /** Runs `use` on local folders of the stage and of those that it reads. */
 function within<T>(
-  { message, stage, settings, identity, inputs, scratch }: Job,
+  { message, home, stage, settings, identity, inputs, scratch }: Job,
   own: ((file: string) => boolean) | undefined,
   context: StageContext,
   use: (run: StageRun, workspace: Workspace) => Promise<T>,
 ): Promise<T> {
-  const { out, key } = message;
+  const { key } = message;
   const folders = Object.entries(inputs).map(([name, input]) => [name, folderOf(name, input.key)] as const);
   const options = {
-    out,
+    out: home,
     dir: folderOf(stage.name, key),
     inputs: folders.map(([, folder]) => folder),
     scratch,
@@ -159,7 +183,7 @@ function within<T>(
   return withWorkspace(options, context, (workspace) => {
     const local = folders.map(([name, folder]) => [
       name,
-      { ...inputs[name]!, dir: workspace.inputs[folder]! },
+      isRemote(home) ? { ...inputs[name]!, dir: workspace.inputs[folder]! } : inputs[name]!,
     ]);
     const run = { stage, settings, key, identity, dir: workspace.dir, inputs: Object.fromEntries(local) };
     return use(run, workspace);

@@ -8,6 +8,9 @@ import { UnfoldError } from '../errors.ts';
 const hash = z.string().regex(/^[0-9a-f]{64}$/, 'a SHA-256 in hex');
 const json = z.json();
 
+/** Folders that a message may name as places of the same work. */
+export const MAX_ELSEWHERE = 16;
+
 /** Fields of every job. */
 const base = {
   kind: z.literal('unfold.job/1'),
@@ -38,6 +41,8 @@ const stageMessage = z.strictObject({
   inputs: z.record(z.string(), hash),
   /** Into how many parts it may be split. */
   parts: z.int().min(1).max(4096).optional(),
+  /** Folders of all runs in which the same key was queued, the first first: one that is finished is as good as another. */
+  elsewhere: z.array(z.string().min(1).max(4096)).max(MAX_ELSEWHERE).optional(),
   /** `split`: decide what can be shared out; `join`: the parts are done, put them together. */
   phase: z.enum(['split', 'join']).default('split'),
   /** One share of the stage's work (see Stage.split). */

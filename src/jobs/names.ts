@@ -1,7 +1,7 @@
 /**
  * @file What things are called in Redis. One BullMQ queue for each stage and set of tags (`train`, `train@gpu`), all under
  * one prefix whose braces keep them in one slot of a Redis Cluster, as flows over several queues need. Beside BullMQ's
- * keys there are three of ours.
+ * keys there are a few of ours.
  */
 
 /** BullMQ's key prefix. */
@@ -15,6 +15,8 @@ export const KEYS = {
   cancel: `${PREFIX}:unfold-cancel`,
   /** Hash worker id → JSON of {@link WorkerRecord}, rewritten while the worker lives. */
   workers: `${PREFIX}:unfold-workers`,
+  /** Prefix of sets of folders in which a stage's key was queued: + key (elsewhere.ts). They expire. */
+  made: `${PREFIX}:unfold-made:`,
   /** Prefix of short-lived locks around an enqueue: + flow id. */
   enqueue: `${PREFIX}:unfold-enqueue:`,
 } as const;

@@ -56,6 +56,8 @@ export interface Stage<Settings = unknown> {
    * that does not see one of them says so before it begins.
    */
   reads?(settings: Settings): readonly string[];
+  /** Its files do not say where they are: a finished folder of the same key may be used in another run directory. */
+  portable?: true;
   /** Files or folders, relative to its own, without which it does not count as finished. */
   outputs: readonly string[] | ((settings: Settings) => readonly string[]);
 }

@@ -57,6 +57,7 @@ const split: StageSplit<Settings> = {
 export const evaluateStage: Stage<Settings> = {
   name: 'evaluate',
   version: 1,
+  portable: true,
   needs: ['train'],
   settings,
   outputs: [EVALUATION],

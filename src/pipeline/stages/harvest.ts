@@ -44,6 +44,7 @@ const split: StageSplit<Settings> = {
 export const harvestStage: Stage<Settings> = {
   name: 'harvest',
   version: 1,
+  portable: true,
   needs: ['corpus'],
   settings: harvestStageSchema,
   outputs: [],

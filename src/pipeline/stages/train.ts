@@ -66,6 +66,7 @@ const split: StageSplit<Settings> = {
 export const trainStage: Stage<Settings> = {
   name: 'train',
   version: 1,
+  portable: true,
   needs: ['harvest'],
   settings,
   reads: ({ harvest }) => (harvest.source === 'live' ? [harvest.model, harvest.text.dataset] : []),

@@ -1,7 +1,7 @@
 /** @file Atomic files: a failed write leaves the old file and no trace; a full disk is explained. */
-import { mkdtemp, readdir, readFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { beforeEach, expect, test } from 'vitest';
 import { UnfoldError } from '../src/errors.ts';
 import {
@@ -13,6 +13,7 @@ import {
   writeFileAtomically,
   writeJson,
 } from '../src/files.ts';
+import { partOf } from '../src/parts.ts';
 
 let folder: string;
 beforeEach(async () => {
@@ -29,6 +30,27 @@ test('a write that fails half-way leaves the old content and no temporary file',
   await expect(failing).rejects.toThrow('power cut');
   expect(await readFile(path, 'utf8')).toBe('old');
   expect(await readdir(folder)).toEqual(['a.txt']);
+});
+
+test('two writers of one path never write into one another’s bytes; the last one wins, whole', async () => {
+  const path = join(folder, 'both');
+  const write = (letter: string) =>
+    writeAtomically(path, async (file) => {
+      for (let i = 0; i < 50; i++) await file.writeFile(letter.repeat(1000));
+    });
+  await Promise.all(['a', 'b', 'c'].map(write));
+  expect(await readFile(path, 'utf8')).toMatch(/^(a{50000}|b{50000}|c{50000})$/);
+  expect(await readdir(folder)).toEqual(['both']);
+});
+
+test('what dead processes left unfinished is removed by the next writer, what living ones write is not', async () => {
+  const path = join(folder, 'x.json');
+  const [, place] = /\.([0-9a-f]{6})-\d+-/.exec(partOf(path))!;
+  const dead = [`x.json.${place}-${2 ** 22 + 1}-77-1.part`, `x.json.${place}-${process.pid}-1-1.part`];
+  const kept = [`x.json.abcdef-1-1-1.part`, `x.json.more.part`, basename(partOf(path))];
+  for (const name of [...dead, ...kept]) await writeFile(join(folder, name), 'half');
+  await writeJson(path, {});
+  expect((await readdir(folder)).sort()).toEqual(['x.json', ...kept].sort());
 });
 
 test('a full disk becomes a lesson that says nothing is lost', async () => {

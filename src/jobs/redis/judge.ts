@@ -175,7 +175,8 @@ export function redisCli(
   return words.join(' ');
 }
 
-function refused(address: RedisAddress, error: Error): Error {
+/** What a refusal of Redis means: a lesson where it is known, else the error itself. */
+export function refused(address: Pick<RedisAddress, 'shown' | 'username'>, error: Error): Error {
   const [, code = ''] = /(NOPERM|READONLY|MISCONF|OOM|NOREPLICAS|CLUSTERDOWN)/.exec(error.message) ?? [];
   const lesson = REFUSALS[code];
   if (lesson === undefined) return error;

@@ -27,12 +27,22 @@ export interface QueueConnection {
   close(): Promise<void>;
 }
 
+/** For whom the queue is opened. */
+export interface OpenOptions {
+  /** Who only looks at jobs and removes some is let in although no job could be added, and hears no warnings. */
+  looking?: boolean;
+}
+
 /**
  * Opens the queue at `url`, else at UNFOLD_QUEUE, else the private server of this machine, which is started if need be.
  * @throws UnfoldError `bad-queue` (the URL, or what its user may do), `no-redis` (nobody there, nothing installed),
  *   `bad-redis` (a server that would lose jobs)
  */
-export async function openQueue(url: string | undefined, context: StageContext): Promise<QueueConnection> {
+export async function openQueue(
+  url: string | undefined,
+  context: StageContext,
+  { looking = false }: OpenOptions = {},
+): Promise<QueueConnection> {
   const named = namedQueue(url);
   const place = privatePlace();
   if (!named) await startPrivateServer(context, place);
@@ -40,8 +50,8 @@ export async function openQueue(url: string | undefined, context: StageContext):
   const client = await connectRedis(address, context);
   try {
     const { servers, judgements } = await judgeServers(client, address);
-    report(judgements, context);
-    await tryWriting(client, address);
+    report(judgements, looking ? { ...context, note() {}, warn() {} } : context);
+    if (!looking) await tryWriting(client, address);
     outliveFailovers(client);
     if (!named) reviveServer(client, place, context);
     return connectionOf(client, address, servers);

@@ -84,17 +84,30 @@ export async function queueNames(client: Client): Promise<string[]> {
   return (await client.smembers(KEYS.queues)).sort();
 }
 
-/** All jobs of these queues, at one moment: one transaction, so that none is missed while it moves. */
+/**
+ * Reads whole sets: KEYS as in {@link findJobs}, ARGV[1] of them for each queue, the first ARGV[2] of those after the meta
+ * hash lists. A script rather than a transaction, because a Redis whose memory is full refuses every MULTI.
+ */
+const READ_SETS = `
+local width, lists, replies = tonumber(ARGV[1]), tonumber(ARGV[2]), {}
+for i, key in ipairs(KEYS) do
+  local at = (i - 1) % width
+  local reply
+  if at == 0 then reply = redis.pcall('HEXISTS', key, 'paused')
+  elseif at <= lists then reply = redis.pcall('LRANGE', key, 0, -1)
+  else reply = redis.pcall('ZRANGE', key, 0, -1, 'WITHSCORES') end
+  if type(reply) == 'table' and reply.err then reply = {} end
+  replies[i] = reply
+end
+return replies`;
+
+/** All jobs of these queues, at one moment, so that none is missed while it moves. */
 export async function findJobs(client: Client, queues: readonly string[]): Promise<Found[]> {
   if (queues.length === 0) return [];
-  const transaction = client.multi();
-  for (const queue of queues) {
-    transaction.hexists(queueKey(queue, 'meta'), 'paused');
-    for (const place of LISTS) transaction.lrange(queueKey(queue, place), 0, -1);
-    for (const place of SORTED) transaction.zrange(queueKey(queue, place), 0, '-1', 'WITHSCORES');
-  }
-  const replies = ((await transaction.exec()) ?? []).map(([error, reply]) => (error ? undefined : reply));
-  const width = 1 + LISTS.length + SORTED.length;
+  const places = ['meta', ...LISTS, ...SORTED];
+  const keys = queues.flatMap((queue) => places.map((place) => queueKey(queue, place)));
+  const width = places.length;
+  const replies = (await client.eval(READ_SETS, keys.length, ...keys, width, LISTS.length)) as unknown[];
   return queues.flatMap((queue, index) => foundIn(queue, replies.slice(index * width, (index + 1) * width)));
 }
 

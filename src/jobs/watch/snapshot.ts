@@ -1,5 +1,5 @@
 /**
- * @file All flows of a queue at one moment, as plain data (view.ts): which job is where in one transaction, then the jobs'
+ * @file All flows of a queue at one moment, as plain data (view.ts): which job is where in one script, then the jobs'
  * hashes page by page. A job that moves between the two is shown where it was.
  */
 import { z } from 'zod';

@@ -19,9 +19,13 @@ export async function withQueue<T>(
   use: (connection: QueueConnection) => Promise<T>,
 ): Promise<T> {
   const { openQueue } = await import('../../../jobs/redis/open.ts');
-  const connection = await openQueue(options.queue as string | undefined, io.context);
+  const { refused } = await import('../../../jobs/redis/judge.ts');
+  // A Redis that is full is looked at and cleaned with these commands; enqueue and worker say what is wrong with it.
+  const connection = await openQueue(options.queue as string | undefined, io.context, { looking: true });
   try {
     return await use(connection);
+  } catch (error) {
+    throw error instanceof Error ? refused({ shown: connection.url }, error) : error;
   } finally {
     await connection.close();
   }

@@ -210,3 +210,18 @@ test('a job can be seen whole: message, folder, ancestors, children, what to do'
   expect(blocked.children).toEqual([{ id: `${FLOW}.harvest`, state: 'blocked' }]);
   expect(jobsOf(one.flow)).toHaveLength(5);
 });
+
+test('in a Redis whose memory is full, jobs are listed, and cleaning makes room', async () => {
+  const { client } = world.connection;
+  await world.add({ message: direct('done-00000001') });
+  await (await world.take('probe')).complete();
+  await client.config('SET', 'maxmemory', '1mb');
+  try {
+    await expect(client.set('x', 'y')).rejects.toThrow('OOM');
+    const flows = await snapshot(world.connection);
+    expect(flows).toMatchObject([{ id: 'done-00000001', state: 'completed' }]);
+    expect((await clean(world.connection, flows)).removed).toEqual(['done-00000001']);
+  } finally {
+    await client.config('SET', 'maxmemory', '0');
+  }
+});

@@ -26,6 +26,9 @@ export interface JobWorld {
   childStarted(error?: unknown): void;
 }
 
+/** Milliseconds until a job comes back whose lock was not renewed in time. */
+const SOON = 1000;
+
 /** Runs the job; returns its result, throws what tells BullMQ what to do with it. */
 export async function processJob(slot: Slot, world: JobWorld): Promise<unknown> {
   const { job } = slot.taken;
@@ -160,7 +163,7 @@ async function handBack(
   slot.report.log(verdict.type === 'later' ? `put off: ${why}` : `handed back: ${why}`);
   await slot.report.flush();
   slot.released = true;
-  const pause = verdict.type === 'later' ? world.pause(slot.id) : 0;
+  const pause = verdict.type === 'hand-back' ? 0 : verdict.soon ? SOON : world.pause(slot.id);
   const what = pause > 0 ? `put off for ${Math.round(pause / 1000)} s` : 'handed back';
   try {
     if (pause > 0) await job.moveToDelayed(Date.now() + pause, token);

@@ -65,12 +65,13 @@ export class Slot {
 
   /** Asks it to stop; after so many milliseconds its child is killed. A lost lock outranks other reasons. */
   halt(reason: StopReason, grace: number): void {
-    if (this.released) return;
+    if (this.released && reason.type === 'lost') return;
     if (!this.#stop || reason.type === 'lost') this.#stop = reason;
     if (reason.type === 'lost') this.report.end();
     this.#child?.abort(textOf(reason));
     clearTimeout(this.#killer);
-    this.#killer = setTimeout(() => this.#child?.kill(), grace);
+    // A child keeps the process alive by itself.
+    this.#killer = setTimeout(() => this.#child?.kill(), grace).unref();
   }
 }
 

@@ -20,7 +20,7 @@ export type Verdict =
   /** Failed, and tried again as often as its options say. */
   | { type: 'retry'; message: string; failure: JobFailure }
   /** Back to the queue in a while; not an attempt. */
-  | { type: 'later'; message: string }
+  | { type: 'later'; message: string; soon?: true }
   /** Back to the queue at once; not an attempt. */
   | { type: 'hand-back'; message: string }
   /** Nothing: it is not ours. */
@@ -38,7 +38,7 @@ export function judgeFailure(failure: JobFailure, stop: StopReason | undefined):
   if (stop?.type === 'lost') return LOST;
   if (stop?.type === 'cancelled') return cancelled(stop.text);
   // Nobody here stopped it: its lease was over. Not at once again, lest it go round and round.
-  if (kind === 'stopped') return stop ? CLOSING : { type: 'later', message };
+  if (kind === 'stopped') return stop ? CLOSING : { type: 'later', message, soon: true };
   if (OCCUPIED.has(kind)) return { type: 'later', message };
   if (failure.lesson && !PASSING.has(kind)) return { type: 'fail', message, failure };
   return { type: 'retry', message, failure };
@@ -49,7 +49,7 @@ export function judgeDeath(how: string, stop: StopReason | undefined, lapsed: bo
   if (stop?.type === 'lost') return LOST;
   if (stop?.type === 'cancelled') return cancelled(stop.text);
   if (stop?.type === 'closing') return CLOSING;
-  if (lapsed) return { type: 'later', message: 'the lock was not renewed in time' };
+  if (lapsed) return { type: 'later', message: 'the lock was not renewed in time', soon: true };
   const message = `the process that computed it ${how}; it goes on from its last checkpoint when it is tried again`;
   return { type: 'retry', message, failure: { kind: 'crash', message } };
 }

@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { ProbeFile } from '../../../src/jobs/kinds/probe.ts';
 import { Bench, lives, until } from './support.ts';
 
-vi.setConfig({ testTimeout: 120_000 });
+vi.setConfig({ testTimeout: 240_000 });
 
 let bench: Bench;
 beforeEach(async () => {
@@ -48,7 +48,7 @@ describe('kill -9 of a worker', () => {
 describe('SIGSTOP of a worker for longer than its lock lasts', () => {
   it.each([false, true])('never has two children at the job (busy: %s)', async (busy) => {
     // One long step if busy: the child does not look up before its lease is over.
-    const id = await bench.probe('paused', { seconds: 8, steps: busy ? 1 : 40, busy });
+    const id = await bench.probe('paused', { seconds: 5, steps: busy ? 1 : 25, busy });
     const paused = await bench.workerProcess();
     await until(async () => (await bench.starts('paused')).length > 0, 'the start');
     const child = (await bench.starts('paused'))[0]!.pid;

@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { ProbeFile } from '../../../src/jobs/kinds/probe.ts';
 import { Bench, lives, until } from './support.ts';
 
-vi.setConfig({ testTimeout: 120_000 });
+vi.setConfig({ testTimeout: 240_000 });
 
 let bench: Bench;
 beforeEach(async () => {

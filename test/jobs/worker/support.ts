@@ -165,7 +165,7 @@ export class Bench {
 export async function until(
   condition: () => boolean | Promise<boolean>,
   what: string | (() => string),
-  seconds = 40,
+  seconds = 90,
 ): Promise<void> {
   for (const end = Date.now() + 1000 * seconds; Date.now() < end; await sleep(50))
     if (await condition()) return;

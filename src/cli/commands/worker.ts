@@ -108,7 +108,7 @@ function number(name: string, text: unknown, { whole, above = -1e-9, most = 1e9 
     return value;
   throw new UnfoldError('bad-setting', {
     where: `unfold worker ${name}`,
-    expected: `${kind}${above > 0 ? ` above ${above}` : ', 0 or more'}${most < 1e9 ? `, at most ${most}` : ''}`,
+    expected: `${kind}${above >= 0 ? ` above ${above}` : ', 0 or more'}${most < 1e9 ? `, at most ${most}` : ''}`,
     found: String(text),
     todo: 'unfold worker --help says what it means',
   });

@@ -21,6 +21,9 @@ import { type RedisOptions, startRedis, type TestRedis } from '../../support/red
 /** What `unfold worker` says when it takes jobs. */
 const READY = /^worker \S+ on /m;
 
+/** Stages whose retries have pauses that can be cut short. */
+const STAGES = ['corpus', 'harvest', 'train', 'evaluate', 'summary', 'probe'];
+
 /** A process `unfold worker`. */
 export class WorkerProcess {
   readonly process: ChildProcess;
@@ -172,11 +175,15 @@ export class FaultWorld {
     return lines.map((line) => JSON.parse(line) as { event: string; pid: number });
   }
 
-  /** Waits until a job has ended; returns how. */
-  async ended({ queue, id }: { queue: string; id: string }, seconds = 150): Promise<string> {
+  /** Waits until a job has ended; returns how. `impatient`: pauses before retries are cut short. */
+  async ended(
+    { queue, id }: { queue: string; id: string },
+    { seconds = 150, impatient = false } = {},
+  ): Promise<string> {
     let state = '';
     await until(
       async () => {
+        if (impatient) await Promise.all(STAGES.map((stage) => this.queue(stage).promoteJobs()));
         const job = await this.queue(queue).getJob(id);
         state = (await job?.getState()) ?? 'unknown';
         return state === 'completed' || state === 'failed';

@@ -143,10 +143,13 @@ async function hasChanged(store: ArtifactStore, file: Wanted): Promise<boolean> 
 
 async function receive(stream: Readable, part: string, { tally, signal }: How) {
   const stop = () => stream.destroy(signal.reason as Error);
+  // A stream that is stopped before anybody reads it throws at the whole process otherwise; readers get the error anyway.
+  stream.on('error', () => {});
   signal.addEventListener('abort', stop, { once: true });
   const hash = createHash('sha256');
   let bytes = 0;
   try {
+    signal.throwIfAborted();
     const file = await open(part, 'wx');
     try {
       for await (const chunk of stream as AsyncIterable<Buffer>) {

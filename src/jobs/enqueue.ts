@@ -174,11 +174,12 @@ async function add(
   const names = [...new Set(messagesOf(tree).map(queueOf))];
   // Before the jobs, so that whoever sees the jobs knows the queue.
   await connection.client.sadd(KEYS.queues, ...names);
-  await queues.producer.add(nodeOf(tree, options));
+  await queues.producer.add(nodeOf(tree, { ...options, timestamp: await connection.time() }));
 }
 
-function nodeOf({ message, children }: JobTree, options: AddOptions): FlowJob {
-  const { attempts = 3, priority, delay } = options;
+/** `timestamp` by Redis's clock: delays are counted from it. */
+function nodeOf({ message, children }: JobTree, options: AddOptions & { timestamp: number }): FlowJob {
+  const { attempts = 3, priority, delay, timestamp } = options;
   return {
     name: message.stage,
     queueName: queueOf(message),
@@ -186,6 +187,7 @@ function nodeOf({ message, children }: JobTree, options: AddOptions): FlowJob {
     opts: {
       jobId: jobId(message),
       attempts,
+      timestamp,
       backoff: { type: 'exponential', delay: BACKOFF_MS, jitter: 0.5 },
       ...(priority !== undefined && { priority }),
       // What waits for others needs no delay of its own.

@@ -15,6 +15,7 @@ import { monotonic } from './lease.ts';
 import { makeScratch, type WorkerSettings, type WorkerSummary } from './options.ts';
 import { Pauses } from './pauses.ts';
 import { processJob } from './process-job.ts';
+import { QueueClock } from './queue-clock.ts';
 import { Queues } from './queues.ts';
 import { Heartbeat } from './record.ts';
 import { JobReport } from './report.ts';
@@ -46,6 +47,7 @@ export class JobWorker implements RunningWorker {
   readonly #children: Children;
   readonly #queues: Queues;
   readonly #heartbeat: Heartbeat;
+  readonly #clock: QueueClock;
   readonly #slots = new Map<string, Slot>();
   readonly #timers: NodeJS.Timeout[] = [];
   readonly #bell = new Bell();
@@ -64,9 +66,11 @@ export class JobWorker implements RunningWorker {
     this.#context = context;
     this.#pauses = new Pauses(Math.min(5000, settings.lockMilliseconds));
     this.#children = new Children({ backend: settings.backend, memoryLimit: settings.memoryLimit });
+    this.#clock = new QueueClock(() => connection.time());
     this.#queues = new Queues(settings, {
       connection,
       name: this.id,
+      clock: this.#clock,
       lockMilliseconds: settings.lockMilliseconds,
       process: (_job, token) => this.#process(token),
       news: {
@@ -98,7 +102,8 @@ export class JobWorker implements RunningWorker {
 
   async begin(): Promise<void> {
     await makeScratch(this.#settings.scratch);
-    await this.#checkClock();
+    const wrong = await this.#clock.begin();
+    if (wrong) this.#context.warn(wrong);
     // Before any job is taken: a machine that cannot compute must not fail jobs that others can do.
     const child = await this.#children.take();
     this.#backend = child.backend;
@@ -116,19 +121,10 @@ export class JobWorker implements RunningWorker {
     this.#looking = this.#look().catch((error) => this.#giveUp(error));
   }
 
-  /** Delays are counted by the clocks of workers, so a wrong one makes them longer or shorter (and nothing worse). */
-  async #checkClock(): Promise<void> {
-    const ahead = (Date.now() - (await this.connection.time())) / 1000;
-    if (Math.abs(ahead) < 30) return;
-    const how = `${duration(Math.abs(ahead))} ${ahead > 0 ? 'ahead of' : 'behind'}`;
-    this.#context.warn(
-      `the clock of this machine is ${how} Redis’s: delays and times of jobs are off by that`,
-    );
-  }
-
   /** Undoes what a failed start has begun. */
   async abandon(): Promise<void> {
     this.#children.kill();
+    this.#clock.close();
     for (const timer of this.#timers) clearInterval(timer);
     await this.#queues.close().catch(() => undefined);
     await this.connection.close();
@@ -261,6 +257,7 @@ export class JobWorker implements RunningWorker {
     void this.#heartbeat.beat();
     const limit = this.#grace + LAST_WORDS;
     await within(limit, this.#handedBack());
+    this.#clock.close();
     for (const timer of this.#timers) clearInterval(timer);
     this.#children.kill();
     await within(LAST_WORDS, Promise.allSettled([this.#heartbeat.close(), this.#queues.close()]));

@@ -29,27 +29,33 @@ export async function addParts(
   job: Job,
   parts: readonly JobMessage[],
 ): Promise<void> {
+  const timestamp = await connection.time();
   for (const [name, messages] of byQueue(parts)) {
     await connection.client.sadd(KEYS.queues, name);
     const queue = new Queue(name, connection.bullmq());
     queue.on('error', () => undefined);
     try {
       for (let at = 0; at < messages.length; at += PAGE)
-        await addPage(queue, job, messages.slice(at, at + PAGE));
+        await addPage(queue, job, messages.slice(at, at + PAGE), timestamp);
     } finally {
       await queue.close();
     }
   }
 }
 
-async function addPage(queue: Queue, job: Job, messages: readonly JobMessage[]): Promise<void> {
+async function addPage(
+  queue: Queue,
+  job: Job,
+  messages: readonly JobMessage[],
+  timestamp: number,
+): Promise<void> {
   const parent = { id: job.id ?? '', queue: job.queueQualifiedName };
   const inherited: JobsOptions = Object.fromEntries(INHERITED.map((name) => [name, job.opts[name]]));
   const added = await queue.addBulk(
     messages.map((data) => ({
       name: data.stage,
       data,
-      opts: { ...inherited, jobId: jobId(data), parent },
+      opts: { ...inherited, timestamp, jobId: jobId(data), parent },
     })),
   );
   for (const { id = '' } of added) {

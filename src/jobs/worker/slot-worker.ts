@@ -6,6 +6,7 @@ import { type Job, type LockManagerWorkerContext, Worker } from 'bullmq';
 import type { QueueConnection } from '../redis/open.ts';
 import { monotonic } from './lease.ts';
 import { LockKeeper, type LockNews } from './lock-keeper.ts';
+import type { QueueClock } from './queue-clock.ts';
 import { refuseHeldBy } from './refuse.ts';
 import { malformed, mendOptions } from './well-formed.ts';
 
@@ -23,6 +24,7 @@ export interface SlotWorkerOptions {
   connection: QueueConnection;
   /** The worker's id, for people. */
   name: string;
+  clock: QueueClock;
   lockMilliseconds: number;
   /** Does a job; what it throws decides what becomes of it (BullMQ's rules). */
   process(job: Job, token: string): Promise<unknown>;
@@ -53,6 +55,7 @@ export class SlotWorker extends Worker {
       runRetryDelay: 1000,
     });
     this.#options = options;
+    options.clock.correct(this.backend);
     this.keeper.news = options.news;
     this.on('error', (error) => {
       if (isOurs(error)) options.complain(`queue ${queue}: ${error.message}`);

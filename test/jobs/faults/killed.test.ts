@@ -41,7 +41,7 @@ async function disturbed(who: 'parent' | 'self'): Promise<void> {
       await worker.kill();
     }
   };
-  const ended = world.ended(root, { impatient: true }).finally(() => (over = true));
+  const ended = world.ended(root, 150, true).finally(() => (over = true));
   const [how] = await Promise.all([ended, shift()]);
   expect(how).toBe('completed');
   expect(readdirSync(marks)).toHaveLength(MOMENTS.length);

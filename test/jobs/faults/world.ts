@@ -178,7 +178,8 @@ export class FaultWorld {
   /** Waits until a job has ended; returns how. `impatient`: pauses before retries are cut short. */
   async ended(
     { queue, id }: { queue: string; id: string },
-    { seconds = 150, impatient = false } = {},
+    seconds = 150,
+    impatient = false,
   ): Promise<string> {
     let state = '';
     await until(

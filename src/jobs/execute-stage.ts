@@ -185,7 +185,19 @@ function within<T>(
       name,
       isRemote(home) ? { ...inputs[name]!, dir: workspace.inputs[folder]! } : inputs[name]!,
     ]);
-    const run = { stage, settings, key, identity, dir: workspace.dir, inputs: Object.fromEntries(local) };
+    const reader = {
+      ...(message.cwd !== undefined && { cwd: message.cwd }),
+      ...(isRemote(home) && { url: home }),
+    };
+    const run = {
+      stage,
+      settings,
+      key,
+      identity,
+      dir: workspace.dir,
+      inputs: Object.fromEntries(local),
+      reader,
+    };
     return use(run, workspace);
   });
 }

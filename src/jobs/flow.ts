@@ -49,6 +49,7 @@ export async function pipelineFlow(pathOrName: string, options: FlowOptions = {}
     (item, i): StageJob => ({
       ...shared,
       ...stageFields(item, keys[i]!),
+      cwd: process.cwd(),
       tags: tags(item.stage.name),
       ...(item.stage.split && options.parts !== undefined && { parts: options.parts }),
     }),

@@ -37,6 +37,8 @@ const stageMessage = z.strictObject({
   key: hash,
   /** What the key was made of, so that a machine that sees other files can say which. */
   identity: json.optional(),
+  /** Where it was queued: reports write paths as they are seen from there, wherever the worker runs. */
+  cwd: z.string().min(1).max(4096).optional(),
   /** Keys of the stages it reads. */
   inputs: z.record(z.string(), hash),
   /** Into how many parts it may be split. */

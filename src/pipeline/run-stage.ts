@@ -8,7 +8,7 @@ import { basename, join } from 'node:path';
 import { alsoStoppedBy, type StageContext } from '../context.ts';
 import { exists, readJson, writeJson } from '../files.ts';
 import { lockDirectory } from '../lock.ts';
-import type { Json, Stage, StageInput, StageManifest } from './stage.ts';
+import type { Json, Reader, Stage, StageInput, StageManifest } from './stage.ts';
 
 /** A stage with its settings. */
 export interface PlannedStage {
@@ -23,6 +23,8 @@ export interface StageRun extends PlannedStage {
   /** The stage's own folder. */
   dir: string;
   inputs: Record<string, StageInput>;
+  /** See StageMessage. */
+  reader?: Reader;
 }
 
 /** What is in a finished stage's folder. */
@@ -62,10 +64,10 @@ export async function runStage(
 }
 
 async function runLocked(run: StageRun, context: StageContext): Promise<StageManifest> {
-  const { stage, settings, inputs, dir, key, identity } = run;
+  const { stage, settings, inputs, dir, key, identity, reader } = run;
   const clock = await startClock(dir);
   try {
-    const result = await stage.run({ settings, inputs, dir }, context);
+    const result = await stage.run({ settings, inputs, dir, ...(reader && { reader }) }, context);
     const manifest: StageManifest = {
       kind: 'unfold.stage/1',
       stage: stage.name,

@@ -17,6 +17,14 @@ export interface StageInput {
   result: Record<string, Json | undefined>;
 }
 
+/** Whoever reads a stage's report: from where, and where the files are to them. */
+export interface Reader {
+  /** Directory in which the run was asked for; paths are written from there. The process's own unless given. */
+  cwd?: string;
+  /** s3:// URL of the run directory, where the stage's own folder is a copy. */
+  url?: string;
+}
+
 /** The message a stage runs on. */
 export interface StageMessage<Settings = unknown> {
   settings: Settings;
@@ -24,6 +32,8 @@ export interface StageMessage<Settings = unknown> {
   inputs: Record<string, StageInput>;
   /** The stage's own folder; it may hold the unfinished work of a run that was stopped. */
   dir: string;
+  /** Only for words to people; absent: the person who runs this process. */
+  reader?: Reader;
 }
 
 /** One stage. */

@@ -3,22 +3,22 @@
  * sweep it is a table and a picture of all coders.
  */
 
-import { join, relative } from 'node:path';
+import { join } from 'node:path';
 import { z } from 'zod';
 import { type Coder, loadCoder } from '../../coders/coder.ts';
 import type { CoderConfig } from '../../coders/config.ts';
 import type { Metrics } from '../../evaluate/definitions.ts';
 import { exclusionsOf } from '../../evaluate/exclusions.ts';
 import { readJson, writeFileAtomically, writeJson } from '../../files.ts';
-import { pasteable } from '../../invocation.ts';
 import { paretoSvg } from '../../summary/pareto.ts';
 import { renderMarkdown } from '../../summary/render.ts';
-import { type NextStep, type SummaryOptions, summarise } from '../../summary/summary.ts';
+import { type SummaryOptions, summarise } from '../../summary/summary.ts';
 import { renderSweepMarkdown, type SweepRow, type SweepSummary } from '../../summary/sweep.ts';
 import { corpusSpecSchema } from '../../text/spec.ts';
 import type { Json, Stage, StageMessage } from '../stage.ts';
 import { EVALUATION, type EvaluatedCoder } from './evaluate.ts';
-import { codersOf, RUN, SWEEP } from './train.ts';
+import { coderSteps, layersSteps, sweepSteps } from './next-steps.ts';
+import { codersOf, RUN } from './train.ts';
 import { corpusIdentity, openWorld } from './world.ts';
 
 const settings = z.strictObject({
@@ -72,9 +72,10 @@ export const summaryStage: Stage<Settings> = {
 
 /** The report of a sweep: no text is read again. */
 async function sweepReport(
-  { settings, inputs, dir }: StageMessage<Settings>,
+  message: StageMessage<Settings>,
   coders: ReadonlyMap<string, string>,
 ): Promise<Record<string, Json | undefined>> {
+  const { settings, inputs, dir } = message;
   const evaluated = inputs.evaluate!.result.coders as unknown as Record<string, EvaluatedCoder>;
   const rows: SweepRow[] = [];
   for (const [name, run] of coders) {
@@ -99,7 +100,7 @@ async function sweepReport(
       `measured on ${counted.toLocaleString('en-US')} held-out tokens.`,
     coders: rows,
     counted,
-    next: sweepSteps(settings, rows[0]!, join(dir, '..')),
+    next: sweepSteps(message, rows[0]!.name),
   };
   await writeFileAtomically(join(dir, 'pareto.svg'), await paretoSvg(rows));
   await writeFileAtomically(join(dir, 'summary.md'), renderSweepMarkdown(summary));
@@ -114,9 +115,10 @@ interface LayersFile extends EvaluatedCoder {
 
 /** The report of a coder over several hooks: a row for each hook replaced alone, and one for all of them at once. */
 async function layersReport(
-  { settings, inputs, dir }: StageMessage<Settings>,
+  message: StageMessage<Settings>,
   { hooks = {}, metrics, tokens: { counted } }: LayersFile,
 ): Promise<Record<string, Json | undefined>> {
+  const { settings, inputs, dir } = message;
   const final = join(inputs.train!.dir, RUN, 'final');
   const { architecture, d_sae, metadata } = (await readJson(join(final, 'cfg.json'))) as CoderConfig;
   const lines = [...Object.entries(hooks), ['all at once', metrics] as const];
@@ -132,21 +134,12 @@ async function layersReport(
       `${counted.toLocaleString('en-US')} held-out tokens.`,
     coders: rows,
     counted,
-    next: [evaluateStep(settings, here(join(dir, '..', 'train', RUN, 'final')))],
+    next: layersSteps(message),
   };
   await writeFileAtomically(join(dir, 'pareto.svg'), await paretoSvg(rows, { named: true }));
   await writeFileAtomically(join(dir, 'summary.md'), renderSweepMarkdown(summary));
   await writeJson(join(dir, SUMMARY), summary);
   return { path: SUMMARY };
-}
-
-function evaluateStep({ model, text }: Settings, coder: string): NextStep {
-  return {
-    command: pasteable(
-      `unfold evaluate --coder ${coder} --model ${here(model)} --dataset ${here(text.dataset)} --max-tokens 20000`,
-    ),
-    meaning: 'every metric with its meaning',
-  };
 }
 
 /** "a → b"; hooks that differ in the block only as one: "blocks.0-3.hook_mlp_out". */
@@ -166,25 +159,10 @@ function hooksOf(metadata: CoderConfig['metadata']): string {
   return to === '' ? from : `${from} → ${to}`;
 }
 
-function sweepSteps({ model, text }: Settings, { name }: SweepRow, out: string): NextStep[] {
-  const coder = here(join(out, 'train', SWEEP, name, 'final'));
-  return [
-    {
-      command: pasteable(`unfold info ${here(join(out, 'train', SWEEP))}`),
-      meaning: 'the coders, their settings and files',
-    },
-    {
-      command: pasteable(
-        `unfold evaluate --coder ${coder} --model ${here(model)} --dataset ${here(text.dataset)} --max-tokens 20000`,
-      ),
-      meaning: 'every metric of one of them with its meaning',
-    },
-  ];
-}
-
 type Words = Omit<SummaryOptions, 'coder' | 'model' | 'tokenizer' | 'tokens'>;
 
-function wordsOf({ settings, inputs, dir }: StageMessage<Settings>, coder: Coder): Words {
+function wordsOf(message: StageMessage<Settings>, coder: Coder): Words {
+  const { settings, inputs } = message;
   const { title, features, examples, reference, reference_note } = settings;
   const { metrics, tokens } = inputs.evaluate!.result as {
     metrics: Words['metrics'];
@@ -199,7 +177,7 @@ function wordsOf({ settings, inputs, dir }: StageMessage<Settings>, coder: Coder
     examples,
     reference,
     ...(reference_note && { reference_note }),
-    next: nextSteps(settings, coder, join(dir, '..')),
+    next: coderSteps(message, String(coder.cfg.metadata.hook_name)),
   };
 }
 
@@ -218,36 +196,4 @@ function paragraph({ model, trained_on }: Settings, { cfg }: Coder, tokens: numb
 
 function nameOf(path: string): string {
   return path.split('/').filter(Boolean).at(-1) ?? path;
-}
-
-/** Commands that work when pasted where the run was made. */
-function nextSteps(settings: Settings, { cfg }: Coder, out: string): NextStep[] {
-  const coder = here(join(out, 'train', RUN, 'final'));
-  const hook = String(cfg.metadata.hook_name);
-  const acts = here(join(out, 'prompt.safetensors'));
-  const latents = here(join(out, 'prompt-latents.safetensors'));
-  return [
-    evaluateStep(settings, coder),
-    {
-      command: pasteable(
-        `unfold cache --model ${here(settings.model)} --prompt "The old man looked at the sea." --hooks ${hook} --out ${acts}`,
-      ),
-      meaning: 'the activations of a prompt of yours …',
-    },
-    {
-      command: pasteable(`unfold encode --coder ${coder} --input ${acts} --tensor ${hook} --out ${latents}`),
-      meaning: '… and the latents that fire on it',
-    },
-    {
-      command: `python -c "from sae_lens import SAE; print(SAE.load_from_disk('${coder}').cfg)"`,
-      meaning: 'the same coder in SAELens',
-    },
-  ];
-}
-
-/** A path as it is written from the current directory, quoted if a shell needs that. */
-function here(path: string): string {
-  const local = path.startsWith('/') ? relative(process.cwd(), path) || '.' : path;
-  const shown = local.startsWith('../..') ? path : local;
-  return /^[\w./@:-]+$/.test(shown) ? shown : `'${shown.replaceAll("'", "'\\''")}'`;
 }

@@ -11,7 +11,7 @@ export const PREFIX = '{unfold}';
 export const KEYS = {
   /** Set of the names of queues that ever had a job, so that workers and watchers know where to look. */
   queues: `${PREFIX}:unfold-queues`,
-  /** Hash job id → who cancelled it and why (JSON {@link CancelRequest}). A worker that meets such a job fails it. */
+  /** Hash job id → who cancelled it and why (JSON {@link CancelRequest}). A worker that meets such a job fails it, once. */
   cancel: `${PREFIX}:unfold-cancel`,
   /** Hash worker id → JSON of {@link WorkerRecord}, rewritten while the worker lives. */
   workers: `${PREFIX}:unfold-workers`,

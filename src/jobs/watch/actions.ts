@@ -199,7 +199,11 @@ function queueCache(connection: QueueConnection) {
   const open = new Map<string, Queue>();
   return {
     get(name: string): Queue {
-      const queue = open.get(name) ?? new Queue(name, connection.bullmq());
+      const known = open.get(name);
+      if (known) return known;
+      const queue = new Queue(name, connection.bullmq());
+      // Without a listener a connection that is lost would end the process; what it was asked for fails anyway.
+      queue.on('error', () => undefined);
       open.set(name, queue);
       return queue;
     },

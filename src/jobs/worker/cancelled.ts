@@ -1,13 +1,31 @@
-/** @file Jobs that somebody has cancelled: the request lies in Redis until the job is retried (see watch/cancel.ts). */
+/** @file Jobs that somebody has cancelled: the request lies in Redis until the job has failed for it (see watch/cancel.ts). */
 import { type CancelRequest, KEYS } from '../names.ts';
 import type { QueueConnection } from '../redis/open.ts';
 import { cancelReason } from '../watch/cancel.ts';
 import type { Slot } from './slot.ts';
 
-/** What a cancelled job fails with; undefined if nobody cancelled it. */
-export async function cancelledBy(connection: QueueConnection, id: string): Promise<string | undefined> {
-  const request = await connection.client.hget(KEYS.cancel, id);
-  return request === null ? undefined : textOf(request);
+/** Who cancelled the job in a slot and why; undefined if nobody did. */
+export async function cancelledBy(
+  { client }: QueueConnection,
+  slot: Slot,
+): Promise<CancelRequest | undefined> {
+  const text = await client.hget(KEYS.cancel, slot.id);
+  if (text === null) return undefined;
+  slot.cancelled = text;
+  return parsed(text);
+}
+
+/** The request, unless there is another by now. KEYS: the hash. ARGV: id, request. */
+const FORGET = `
+if redis.call('HGET', KEYS[1], ARGV[1]) == ARGV[2] then redis.call('HDEL', KEYS[1], ARGV[1]) end`;
+
+/** Takes away the request for which the job in a slot has failed, so that it may be tried again. */
+export async function forgetRequest(
+  { client }: QueueConnection,
+  { id, cancelled, taken }: Slot,
+): Promise<void> {
+  const hasFailed = taken.job.finishedOn !== undefined;
+  if (cancelled !== undefined && hasFailed) await client.eval(FORGET, 1, KEYS.cancel, id, cancelled);
 }
 
 /** Stops those in hand; a child has `grace` milliseconds for its checkpoint. */
@@ -21,16 +39,17 @@ export async function haltCancelled(
   const requests = await connection.client.hmget(KEYS.cancel, ...slots.map(({ id }) => id));
   for (const [i, slot] of slots.entries()) {
     const request = requests[i];
-    if (typeof request === 'string' && !slot.stop)
-      slot.halt({ type: 'cancelled', text: textOf(request) }, grace);
+    if (typeof request !== 'string' || slot.stop) continue;
+    slot.cancelled = request;
+    slot.halt({ type: 'cancelled', text: cancelReason(parsed(request)) }, grace);
   }
 }
 
-function textOf(request: string): string {
+function parsed(text: string): CancelRequest {
   try {
-    const { by, reason } = JSON.parse(request) as Partial<CancelRequest>;
-    return cancelReason({ by: String(by ?? 'somebody'), reason: String(reason ?? '') });
+    const { by, reason } = JSON.parse(text) as Partial<CancelRequest>;
+    return { by: String(by ?? 'somebody'), reason: String(reason ?? '') };
   } catch {
-    return cancelReason({ by: 'somebody', reason: '' });
+    return { by: 'somebody', reason: '' };
   }
 }

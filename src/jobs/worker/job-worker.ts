@@ -8,7 +8,7 @@ import type { StageContext } from '../../context.ts';
 import { packageVersion } from '../../package-version.ts';
 import type { QueueConnection } from '../redis/open.ts';
 import { Bell } from './bell.ts';
-import { haltCancelled } from './cancelled.ts';
+import { forgetRequest, haltCancelled } from './cancelled.ts';
 import { Children } from './children.ts';
 import { isDrained } from './drained.ts';
 import { monotonic } from './lease.ts';
@@ -195,6 +195,7 @@ export class JobWorker implements RunningWorker {
     if (taken.until - monotonic() < 0.75 * this.#settings.lockMilliseconds) void worker.keeper.renew();
     void worker
       .work(taken)
+      .then(() => forgetRequest(this.connection, slot))
       .catch((error) => this.#context.warn(`${slot.id}: ${(error as Error).message}`))
       .finally(() => this.#ended(slot));
   }

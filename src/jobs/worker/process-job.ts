@@ -7,13 +7,14 @@ import type { UnfoldError } from '../../errors.ts';
 import type { JobMessage } from '../message.ts';
 import type { JobFailure } from '../protocol.ts';
 import type { QueueConnection } from '../redis/open.ts';
+import { cancelParts, cancelReason } from '../watch/cancel.ts';
 import { cancelledBy } from './cancelled.ts';
 import type { Child, ChildEnd } from './child.ts';
 import type { Children } from './children.ts';
 import { addParts } from './parts.ts';
 import { readMessage } from './read-message.ts';
 import type { Slot } from './slot.ts';
-import { firstLine, judgeDeath, judgeFailure, type Verdict } from './verdict.ts';
+import { cancelVerdict, firstLine, judgeDeath, judgeFailure, type Verdict } from './verdict.ts';
 
 /** What jobs of a worker share. */
 export interface JobWorld {
@@ -47,9 +48,7 @@ export async function processJob(slot: Slot, world: JobWorld): Promise<unknown> 
       await slot.report.flush();
       return { ...result, ...(skipped && { skipped }) };
     }
-    const { parts } = end.outcome;
-    slot.report.log(`shared out in ${parts.length} parts`);
-    await addParts(world.connection, job, parts);
+    await shareOut(slot, end.outcome.parts, world);
     message = joined(message);
     await job.updateData(message);
     await slot.report.flush();
@@ -68,9 +67,19 @@ async function checked(slot: Slot, world: JobWorld): Promise<JobMessage> {
     const { cause: _, ...parts } = lesson;
     return settle(slot, { type: 'fail', message, failure: { kind, message, lesson: parts } }, world);
   }
-  const text = await cancelledBy(world.connection, slot.id);
-  if (text === undefined) return message;
-  return settle(slot, { type: 'fail', message: text, failure: { kind: 'cancelled', message: text } }, world);
+  const request = await cancelledBy(world.connection, slot);
+  return request ? settle(slot, cancelVerdict(cancelReason(request)), world) : message;
+}
+
+/** Makes the parts jobs, unless the job was cancelled while they were thought out, or meanwhile. */
+async function shareOut(slot: Slot, parts: readonly JobMessage[], world: JobWorld): Promise<void> {
+  const { job } = slot.taken;
+  slot.report.log(`shared out in ${parts.length} parts`);
+  await addParts(world.connection, job, parts);
+  const request = await cancelledBy(world.connection, slot);
+  if (!request) return;
+  await cancelParts(world.connection, { queue: job.queueName, id: slot.id }, request);
+  await settle(slot, cancelVerdict(cancelReason(request)), world);
 }
 
 /** True if parts of it are still to be done, and it was put aside until then. */

@@ -23,6 +23,8 @@ export class Slot {
   end: SlotEnd | undefined;
   /** True once the job was moved by us: what its lock does is no concern any more. */
   released = false;
+  /** The request by which it is cancelled, as it lies in Redis. */
+  cancelled: string | undefined;
   #until: number;
   #child: Child | undefined;
   #stop: StopReason | undefined;

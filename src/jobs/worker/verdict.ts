@@ -36,7 +36,7 @@ const OCCUPIED = new Set(['locked', 'busy']);
 export function judgeFailure(failure: JobFailure, stop: StopReason | undefined): Verdict {
   const { kind, message } = failure;
   if (stop?.type === 'lost') return LOST;
-  if (stop?.type === 'cancelled') return cancelled(stop.text);
+  if (stop?.type === 'cancelled') return cancelVerdict(stop.text);
   // Nobody here stopped it: its lease was over. Not at once again, lest it go round and round.
   if (kind === 'stopped') return stop ? CLOSING : { type: 'later', message, soon: true };
   if (OCCUPIED.has(kind)) return { type: 'later', message };
@@ -47,7 +47,7 @@ export function judgeFailure(failure: JobFailure, stop: StopReason | undefined):
 /** Judges a child that died without a word. */
 export function judgeDeath(how: string, stop: StopReason | undefined, lapsed: boolean): Verdict {
   if (stop?.type === 'lost') return LOST;
-  if (stop?.type === 'cancelled') return cancelled(stop.text);
+  if (stop?.type === 'cancelled') return cancelVerdict(stop.text);
   if (stop?.type === 'closing') return CLOSING;
   if (lapsed) return { type: 'later', message: 'the lock was not renewed in time', soon: true };
   const message = `the process that computed it ${how}; it goes on from its last checkpoint when it is tried again`;
@@ -57,7 +57,8 @@ export function judgeDeath(how: string, stop: StopReason | undefined, lapsed: bo
 const LOST: Verdict = { type: 'drop', message: 'its lock was lost: another worker has it' };
 const CLOSING: Verdict = { type: 'hand-back', message: 'the worker stops' };
 
-function cancelled(text: string): Verdict {
+/** Of a job that somebody cancelled: `text` says who. */
+export function cancelVerdict(text: string): Verdict {
   return { type: 'fail', message: text, failure: { kind: 'cancelled', message: text } };
 }
 

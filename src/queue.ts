@@ -32,7 +32,14 @@ export { type DirectOptions, directMessage, enqueueDirect, runDirect } from './j
 export { jobKind, kindNames } from './jobs/kinds/index.ts';
 export type { JobKind, JobRequest } from './jobs/kinds/kind.ts';
 export { type JobMessage, jobId, parseMessage } from './jobs/message.ts';
-export { KEYS, PREFIX, parseQueueName, queueName, type WorkerRecord } from './jobs/names.ts';
+export {
+  type CancelRequest,
+  KEYS,
+  PREFIX,
+  parseQueueName,
+  queueName,
+  type WorkerRecord,
+} from './jobs/names.ts';
 export type { JobProgress } from './jobs/progress.ts';
 export { jobContext } from './jobs/progress-context.ts';
 // Where Redis is

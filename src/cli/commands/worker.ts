@@ -4,6 +4,7 @@ import { UnfoldError } from '../../errors.ts';
 import type { WorkerOptions } from '../../jobs/worker/options.ts';
 import type { RunningWorker } from '../../jobs/worker/worker.ts';
 import type { CommandSpec } from '../command.ts';
+import { knownStages } from '../stage-names.ts';
 import { duration } from '../terminal.ts';
 
 const BACKENDS = ['auto', 'native', 'tensorflow', 'webgpu', 'wasm', 'cpu'];
@@ -17,7 +18,11 @@ goes with it. Start as many workers on as many machines as you like, as long as 
 
 Ctrl-C or SIGTERM: jobs in hand write a checkpoint within --deadline and go back to the queue; the next worker goes on
 there. The same after a crash, kill -9 or a power cut, once the job's lock is over (--lock-seconds). A job that fails by a
-wrong setting is not tried again; one that lost its process is, and goes on where it was.`,
+wrong setting is not tried again; one that lost its process is, and goes on where it was.
+
+With --drain or --max-jobs it ends by itself, with exit code 1 if a job failed in its hands. --drain waits for delayed jobs
+and for those of other workers that its own wait for, but not for what waits for a failed job: that goes on after unfold
+jobs retry. A paused queue is waited for.`,
   examples: [
     ['unfold worker --drain', 'do all that is queued, then end'],
     ['unfold worker --queue redis://queue.example:6379 --tags gpu', 'on another machine, with a GPU'],
@@ -47,9 +52,10 @@ wrong setting is not tried again; one that lost its process is, and goes on wher
   async run(_args, options, io) {
     const { startWorker } = await import('../../jobs/worker/worker.ts');
     const settings = workerOptions(options);
+    const port = portOf(options.port);
     const worker = await startWorker(settings, io.context);
     io.print(`worker ${worker.id} on ${worker.backend}, queue ${worker.queue}\n  does ${scope(settings)}`);
-    const endpoints = await endpointsOf(worker, options).catch(async (error) => {
+    const endpoints = await endpointsOf(worker, port, String(options.host)).catch(async (error) => {
       await worker.close();
       throw error;
     });
@@ -58,8 +64,9 @@ wrong setting is not tried again; one that lost its process is, and goes on wher
     const summary = worker.summary();
     io.print(sentence(summary));
     io.emit(summary);
-    // It was told to stop, and did: no failure, for whoever supervises it.
-    process.exitCode = 0;
+    // Told to stop, it did: no failure, for whoever supervises it. Told to do a number of jobs, it may have failed.
+    const toDo = settings.drain || settings.maxJobs !== undefined;
+    process.exitCode = toDo && summary.failed > 0 ? 1 : 0;
   },
 };
 
@@ -73,7 +80,7 @@ function workerOptions(options: Record<string, unknown>): WorkerOptions {
   return {
     ...(queue && { queue }),
     ...(scratch && { scratch }),
-    ...(stages && { stages: stages as unknown as string[] }),
+    ...(stages && { stages: knownStages(stages as unknown as string[], '--stages') }),
     ...(tags && { tags: tags as unknown as string[] }),
     ...(memoryLimit && { memoryLimit: 1e9 * number('--memory-limit', memoryLimit, { above: 0 }) }),
     ...(maxJobs && { maxJobs: number('--max-jobs', maxJobs, { whole: true, above: 0 }) }),
@@ -85,14 +92,13 @@ function workerOptions(options: Record<string, unknown>): WorkerOptions {
   };
 }
 
-async function endpointsOf(worker: RunningWorker, { port, host }: Record<string, unknown>) {
+const portOf = (port: unknown) =>
+  port === undefined ? undefined : number('--port', port, { whole: true, most: 65_535 });
+
+async function endpointsOf(worker: RunningWorker, port: number | undefined, host: string) {
   if (port === undefined) return undefined;
   const { workerEndpoints } = await import('../../server/worker-endpoints.ts');
-  const place = { port: number('--port', port, { whole: true, most: 65_535 }), host: String(host) };
-  return workerEndpoints(worker, place).catch(async (error) => {
-    await worker.close();
-    throw error;
-  });
+  return workerEndpoints(worker, { port, host });
 }
 
 interface Range {

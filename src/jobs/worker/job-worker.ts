@@ -10,7 +10,7 @@ import type { QueueConnection } from '../redis/open.ts';
 import { Bell } from './bell.ts';
 import { forgetRequest, haltCancelled } from './cancelled.ts';
 import { Children } from './children.ts';
-import { isDrained } from './drained.ts';
+import { leftFor } from './drained.ts';
 import { monotonic } from './lease.ts';
 import { makeScratch, type WorkerSettings, type WorkerSummary } from './options.ts';
 import { Pauses } from './pauses.ts';
@@ -57,6 +57,7 @@ export class JobWorker implements RunningWorker {
   #settle: { resolve: () => void; reject: (error: unknown) => void } | undefined;
   #backend = '';
   #startFailures = 0;
+  #left = ''; // what --drain said last
   #closing: Promise<void> | undefined;
   #looking: Promise<void> | undefined;
 
@@ -178,7 +179,10 @@ export class JobWorker implements RunningWorker {
 
   async #drained(): Promise<boolean> {
     await this.#queues.refresh();
-    return isDrained(this.connection, this.#queues.names, this.#queues.all);
+    const { drained, why } = await leftFor(this.connection, this.#queues.names, this.#queues.all);
+    if (why !== '' && why !== this.#left) this.#context.note(why);
+    this.#left = why;
+    return drained;
   }
 
   #begin(taken: TakenJob): void {

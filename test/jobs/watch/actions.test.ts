@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { KEYS, PREFIX } from '../../../src/jobs/names.ts';
 import { cancel, clean, cleanable, pause, resolve, resume, retry } from '../../../src/jobs/watch/actions.ts';
+import { cancelParts } from '../../../src/jobs/watch/cancel.ts';
 import { details } from '../../../src/jobs/watch/details.ts';
 import { follow } from '../../../src/jobs/watch/follow.ts';
 import { followLogs, type LogLine, readLogs } from '../../../src/jobs/watch/logs.ts';
@@ -52,6 +53,15 @@ test('cancel fails what waits or is delayed at once, asks workers for what runs,
     expect((await flow(id)).state).toBe('cancelled');
   }
   await expect(world.take('probe')).rejects.toThrow('no job');
+});
+
+test('parts of a job that turns out to be cancelled are cancelled, the stage itself is left to its worker', async () => {
+  await world.add(smallFlow(FLOW));
+  await cancelParts(world.connection, { queue: 'harvest', id: `${FLOW}.harvest` }, ADA);
+  expect(await state('harvest.shards-0-1')).toBe('cancelled');
+  expect(await state('harvest.shards-2-3')).toBe('cancelled');
+  expect(await state('harvest')).toBe('blocked');
+  expect(await world.connection.client.exists(KEYS.cancel)).toBe(0);
 });
 
 test('a cancelled flow is taken up again by retry, and runs to its end', async () => {

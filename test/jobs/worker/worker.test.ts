@@ -1,5 +1,6 @@
 /** @file What a worker takes, in which order, and what it says of itself. */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { addJobs } from '../../../src/jobs/enqueue.ts';
 import { KEYS, type WorkerRecord } from '../../../src/jobs/names.ts';
 import type { JobProgress } from '../../../src/jobs/progress.ts';
 import { served } from '../../../src/jobs/worker/queues.ts';
@@ -62,14 +63,33 @@ describe('a worker', () => {
     expect(worker.summary()).toMatchObject({ begun: 2, completed: 2 });
   });
 
-  it('takes nothing from a paused queue, and goes on when it is resumed', async () => {
+  it('takes nothing from a paused queue, says so with --drain, and goes on when it is resumed', async () => {
     await bench.queue().pause();
     const id = await bench.probe('paused', { seconds: 0 });
-    worker = await bench.worker();
-    await new Promise((resolve) => setTimeout(resolve, 1500));
+    worker = await bench.worker({ drain: true });
+    const said = () => bench.notes.filter((line) => line.includes('queue probe is paused'));
+    await until(
+      () => said().length > 0,
+      () => `a word, not: ${bench.notes.join(', ')}`,
+    );
+    expect(said()).toEqual([
+      'waits: queue probe is paused, with 1 job(s); unfold jobs resume probe lets it go on',
+    ]);
     expect(worker.summary().begun).toBe(0);
     await bench.queue().resume();
-    await bench.reaches(id, 'completed');
+    await worker.closed;
+    expect(await bench.queue().getJobState(id)).toBe('completed');
+  });
+
+  it('with --drain leaves what waits for failed jobs, says so, and ends with code 1', async () => {
+    const wrong = { message: bench.message('wrong', { fail: 'user', seconds: 0 }), children: [] };
+    const message = bench.message('above', { seconds: 0 });
+    const { root } = await addJobs(bench.connection, { message, children: [wrong] });
+    const { ended, said } = await bench.workerProcess('--drain');
+    expect(await ended).toBe(1);
+    expect(said()).toMatch(/leaves 1 job\(s\) that wait for failed or cancelled ones/);
+    expect(said()).toMatch(/0 done, 1 failed/);
+    await (await bench.job(root.id)).remove({ removeChildren: true });
   });
 
   it('ends after as many jobs as it was told', async () => {

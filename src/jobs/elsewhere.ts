@@ -13,6 +13,7 @@ import { finishedManifest, stageDirectory } from '../pipeline/run-stage.ts';
 import type { Stage, StageManifest } from '../pipeline/stage.ts';
 import { stageNamed } from '../pipeline/stages/index.ts';
 import { isRemote } from '../storage/url.ts';
+import { assertMayPublish } from '../write-guard.ts';
 import type { JobTree } from './flow.ts';
 import { MAX_ELSEWHERE, type StageJob } from './message.ts';
 import { KEYS } from './names.ts';
@@ -114,6 +115,7 @@ async function linkFile(from: string, to: string): Promise<void> {
   try {
     await rm(part, { force: true });
     await link(from, part).catch(() => copyDurably(from, part));
+    assertMayPublish();
     await rename(part, to);
     await syncFolder(dirname(to));
   } catch (error) {

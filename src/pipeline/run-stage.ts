@@ -8,6 +8,7 @@ import { basename, join } from 'node:path';
 import { alsoStoppedBy, type StageContext } from '../context.ts';
 import { exists, readJson, writeJson } from '../files.ts';
 import { lockDirectory } from '../lock.ts';
+import { assertMayPublish } from '../write-guard.ts';
 import type { Json, Reader, Stage, StageInput, StageManifest } from './stage.ts';
 
 /** A stage with its settings. */
@@ -124,6 +125,8 @@ export async function finishedManifest(
 
 /** `out/NAME` leads to the folder of the settings at hand: a stable path to paste into other commands. */
 export async function pointAt(out: string, name: string, dir: string): Promise<void> {
+  // A job that was taken over meanwhile must not turn the link back to an older folder.
+  assertMayPublish();
   const fresh = join(out, `.${name}.${process.pid}`);
   await rm(fresh, { force: true });
   await symlink(basename(dir), fresh);

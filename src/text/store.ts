@@ -13,6 +13,7 @@ import { z } from 'zod';
 import { internal } from '../errors.ts';
 import { exists, explainDisk, sha256, sha256File, syncFolder, writeJson } from '../files.ts';
 import { partOf, removeParts } from '../parts.ts';
+import { assertMayPublish } from '../write-guard.ts';
 
 /** Files above this size are not kept in memory. */
 const MEMORY_LIMIT = 512 * 2 ** 20;
@@ -281,6 +282,7 @@ class FileWriter extends Writer implements StoreWriter {
     try {
       await this.#file.sync();
       await this.#file.close();
+      assertMayPublish();
       await rename(this.#part, this.#path);
       await syncFolder(dirname(this.#path));
     } catch (error) {

@@ -13,6 +13,7 @@ import type { ProgressBar, StageContext } from '../../context.ts';
 import { UnfoldError } from '../../errors.ts';
 import { exists, explainDisk, sha256File } from '../../files.ts';
 import { lockPath } from '../../lock.ts';
+import { assertMayPublish } from '../../write-guard.ts';
 import { flat, isPassing, openBody, pause, type RemoteFile } from './client.ts';
 import { unreachable } from './errors.ts';
 import type { HubSettings } from './settings.ts';
@@ -41,6 +42,8 @@ export async function download(
     await checkSpace(remote, part);
     await fetchAll(remote, part, label, settings, context);
     await verify(remote, part);
+    // Held back by a process that may have lost its lock on the download while it slept: the next one checks the file again.
+    assertMayPublish();
     await rename(part, path);
   } finally {
     await lock.release();

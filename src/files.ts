@@ -17,7 +17,7 @@ const swept = new Set<string>();
  * Writes `path` atomically: `write` fills a file beside it (parts.ts), which is fsynced and renamed; the folder is fsynced
  * too. Several processes may write the same path: each writes its own file, the last rename wins. What a crashed process
  * left is removed.
- * @throws UnfoldError `disk-full` when there is no room; the old file, if any, is untouched.
+ * @throws UnfoldError `disk-full` when there is no room, `not-writable`; the old file, if any, is untouched.
  */
 export async function writeAtomically(
   path: string,
@@ -116,9 +116,26 @@ export async function syncFolder(path: string): Promise<void> {
   }
 }
 
-/** ENOSPC, EDQUOT and EFBIG become a lesson; anything else passes through. */
+/** Errors of places in which nothing can be written, whatever there is room for. */
+const UNWRITABLE: Readonly<Record<string, string>> = {
+  EACCES: 'no permission to write there',
+  EPERM: 'it is not permitted to write there',
+  EROFS: 'a read-only file system',
+  ENOTDIR: 'a file where a folder has to be',
+  EEXIST: 'a file where a folder has to be',
+};
+
+/** ENOSPC, EDQUOT and EFBIG become a lesson, and so does a place that cannot be written to; anything else passes through. */
 export function explainDisk(error: unknown, path: string): unknown {
-  const code = (error as NodeJS.ErrnoException)?.code;
+  const code = String((error as NodeJS.ErrnoException)?.code);
+  if (Object.hasOwn(UNWRITABLE, code))
+    return new UnfoldError('not-writable', {
+      where: path,
+      expected: 'a place that can be written to',
+      found: `${code}: ${UNWRITABLE[code]}`,
+      todo: 'choose another folder, or mend its permissions',
+      cause: error,
+    });
   if (code !== 'ENOSPC' && code !== 'EDQUOT' && code !== 'EFBIG') return error;
   return new UnfoldError('disk-full', {
     where: path,

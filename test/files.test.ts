@@ -53,6 +53,12 @@ test('what dead processes left unfinished is removed by the next writer, what li
   expect((await readdir(folder)).sort()).toEqual(['x.json', ...kept].sort());
 });
 
+test('a place that cannot be written to is the user’s to mend', async () => {
+  await writeFile(join(folder, 'file'), '');
+  for (const path of ['file/x.json', 'file/folder/x.json'])
+    await expect(writeJson(join(folder, path), {})).rejects.toMatchObject({ kind: 'not-writable' });
+});
+
 test('a full disk becomes a lesson that says nothing is lost', async () => {
   const full = Object.assign(new Error('ENOSPC: no space left on device, write'), { code: 'ENOSPC' });
   const writing = writeAtomically(join(folder, 'b'), () => Promise.reject(full));

@@ -50,9 +50,8 @@ const FAULTS: Record<string, string> = {
 
 /** An error of the local file system at `path`; what is not known passes through. */
 export function explainFile(error: unknown, path: string): unknown {
-  const explained = explainDisk(error, path);
   const code = (error as NodeJS.ErrnoException)?.code ?? '';
-  if (explained !== error || error instanceof UnfoldError || !FAULTS[code]) return explained;
+  if (error instanceof UnfoldError || !FAULTS[code]) return explainDisk(error, path);
   return new UnfoldError(code === 'EIO' || code === 'ESTALE' ? 'storage' : 'bad-storage', {
     where: path,
     expected: 'a place where files can be read and written',

@@ -21,6 +21,9 @@ export const KEYS = {
   enqueue: `${PREFIX}:unfold-enqueue:`,
 } as const;
 
+/** Stages of a pipeline in the order of the flow, and its end; known here without loading what they compute with. */
+export const PIPELINE_STAGES = ['corpus', 'harvest', 'train', 'evaluate', 'summary', 'pipeline'] as const;
+
 /** A queue's name: the stage, then the tags that a worker must have, sorted. */
 export function queueName(stage: string, tags: readonly string[] = []): string {
   return tags.length === 0 ? stage : `${stage}@${[...new Set(tags)].sort().join('+')}`;

@@ -4,6 +4,7 @@ import { nearest, UnfoldError } from '../../errors.ts';
 import type { QueueConnection } from '../../jobs/redis/open.ts';
 import { JOB_STATES, type JobState, type SnapshotFilter } from '../../jobs/watch/view.ts';
 import type { CommandSpec } from '../command.ts';
+import { knownStages } from '../stage-names.ts';
 import cancel from './jobs/cancel.ts';
 import clean from './jobs/clean.ts';
 import log from './jobs/log.ts';
@@ -57,7 +58,7 @@ is blocked when one of those failed: unfold jobs retry mends that one, and the r
     const filter: SnapshotFilter = {
       ...(flow !== undefined && { flow }),
       ...(options.state !== undefined && { states: options.state as JobState[] }),
-      ...(options.stage !== undefined && { stages: options.stage as string[] }),
+      ...(options.stage !== undefined && { stages: knownStages(options.stage as string[], '--stage') }),
       ...(!all && flow === undefined && { completedWithin: SHOWN }),
     };
     await withQueue(options, io, async (connection) => {

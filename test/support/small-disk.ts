@@ -1,4 +1,4 @@
-/** @file A file system of so many bytes, for tests of full disks. Needs root: elsewhere such tests do not run. */
+/** @file A file system of so many bytes, for tests of full disks. Needs root: file-limit.ts has what runs everywhere. */
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

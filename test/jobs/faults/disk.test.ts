@@ -14,6 +14,23 @@ afterEach(async () => {
   disk?.unmount();
 });
 
+test('a worker that may write no large file leaves the job to be tried again, and another goes on to the same bytes', async () => {
+  world = await FaultWorld.open();
+  const pipeline = await TinyPipeline.in(world);
+  // Less than a shard.
+  const limited = world.worker({}, { TSX_DISABLE_CACHE: '1' }, 400);
+  const { root } = await pipeline.enqueue('out');
+  await until(
+    () => /harvest\S*: failed, will be tried again: EFBIG/.test(limited.text),
+    60,
+    () => limited.text,
+  );
+  await limited.kill();
+  await world.worker().ready();
+  expect(await world.ended(root, 150, true)).toBe('completed');
+  expect(await pipeline.differences('out')).toEqual([]);
+});
+
 test.runIf(canMount)(
   'a full disk is not the end of a job: it goes on when there is room, to the same bytes',
   async () => {

@@ -16,6 +16,7 @@ import { type DirectJob, jobId } from '../../../src/jobs/message.ts';
 import { PREFIX } from '../../../src/jobs/names.ts';
 import { openQueue, type QueueConnection } from '../../../src/jobs/redis/open.ts';
 import type { WorkerOptions } from '../../../src/jobs/worker/worker.ts';
+import { limited } from '../../support/file-limit.ts';
 import { type RedisOptions, startRedis, type TestRedis } from '../../support/redis.ts';
 
 /** What `unfold worker` says when it takes jobs. */
@@ -30,7 +31,7 @@ export class WorkerProcess {
   readonly gone: Promise<void>;
   #text = '';
 
-  constructor(options: WorkerOptions, env: NodeJS.ProcessEnv = {}) {
+  constructor(options: WorkerOptions, env: NodeJS.ProcessEnv = {}, limit?: number) {
     const { queue, concurrency = 1, lockMilliseconds = 2000, deadlineSeconds = 5, scratch } = options;
     const args = ['--import', 'tsx', 'src/cli/main.ts', 'worker'];
     const flags = {
@@ -42,7 +43,8 @@ export class WorkerProcess {
       ...(options.stages && { stages: options.stages.join(',') }),
     };
     const given = Object.entries(flags).flatMap(([name, value]) => [`--${name}`, String(value)]);
-    this.process = spawn(process.execPath, [...args, ...given], {
+    const line = limited([process.execPath, ...args, ...given], limit);
+    this.process = spawn(line[0]!, line.slice(1), {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, ...env },
     });
@@ -107,10 +109,10 @@ export class FaultWorld {
     return new FaultWorld(dir, redis, await openQueue(redis.url, silent()));
   }
 
-  /** Starts a worker whose locks last for two seconds. */
-  worker(options: WorkerOptions = {}, env: NodeJS.ProcessEnv = {}): WorkerProcess {
+  /** Starts a worker whose locks last for two seconds. `limit`: see {@link limited}. */
+  worker(options: WorkerOptions = {}, env: NodeJS.ProcessEnv = {}, limit?: number): WorkerProcess {
     const places = { queue: this.redis.url, scratch: join(this.dir, 'scratch') };
-    const worker = new WorkerProcess({ ...places, ...options }, env);
+    const worker = new WorkerProcess({ ...places, ...options }, env, limit);
     this.workers.push(worker);
     return worker;
   }

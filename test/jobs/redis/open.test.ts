@@ -1,5 +1,5 @@
 /** @file Opening a queue on real servers: who lets us in, who does not, and what is said about either. */
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -125,6 +125,9 @@ function certificate(): { cert: string; key: string; ca: string } {
   const [cert, key] = [join(dir, 'cert.pem'), join(dir, 'key.pem')];
   const subject = ['-subj', '/CN=localhost', '-addext', 'subjectAltName=IP:127.0.0.1,DNS:localhost'];
   const kind = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2'];
+  // Node can read certificates but not make them.
+  const there = spawnSync('openssl', ['version']).status === 0;
+  if (!there) throw new Error('this test makes a certificate with the program openssl: install openssl');
   execFileSync('openssl', ['req', '-x509', ...kind, '-keyout', key, '-out', cert, ...subject], {
     stdio: 'pipe',
   });

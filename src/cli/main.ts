@@ -121,7 +121,10 @@ function stopOnInterrupt(): AbortSignal {
 }
 
 function report(error: unknown, json: boolean, stop: AbortSignal): number {
-  if (error instanceof CommanderError) return error.exitCode;
+  if (error instanceof CommanderError) {
+    if (json && error.exitCode !== 0) process.stdout.write(`${JSON.stringify({ error: usageOf(error) })}\n`);
+    return error.exitCode;
+  }
   if (stop.aborted && !(error instanceof UnfoldError && error.kind !== 'stopped')) {
     process.stderr.write(`stopped; the same command goes on where it was\n`);
     return 130;
@@ -138,6 +141,17 @@ function report(error: unknown, json: boolean, stop: AbortSignal): number {
   if (json) process.stdout.write(`${JSON.stringify({ error: { kind: 'internal', found: text } })}\n`);
   process.stderr.write(`${pc.red('internal error')} (this is our fault; please report it)\n${text}\n`);
   return 2;
+}
+
+/** What commander has told on stderr, as the other errors are told. */
+function usageOf({ message }: CommanderError) {
+  return {
+    kind: 'bad-usage',
+    where: 'the command line',
+    expected: 'arguments and options as --help lists them',
+    found: message.replace(/^error: /, ''),
+    todo: 'correct the command line',
+  };
 }
 
 if (process.argv[1]?.endsWith('main.ts')) process.exitCode = await main(process.argv.slice(2));

@@ -55,6 +55,14 @@ test('with --json an error is one JSON object that says where, expected, found a
   expect(error.where).toContain('no/such/folder');
 });
 
+test('… and so is a mistyped option', () => {
+  const { status, stdout, stderr } = unfold('enqueue', 'probe', '--out', 'runs/x', '--sconds', '2', '--json');
+  expect(status).toBe(1);
+  expect(stderr).toContain('Did you mean --seconds?');
+  const { error } = JSON.parse(stdout) as { error: Record<string, string> };
+  expect(error).toMatchObject({ kind: 'bad-usage', found: expect.stringContaining('--sconds') });
+});
+
 test('the library is one import away, with the model behind it', () => {
   const program = `
     import { loadGPT2, useBackend } from 'unfold-sae';

@@ -54,7 +54,7 @@ still go on. Files are never touched: the same work queued again finds what is d
       if (options.flow && chosen.length === 0) throw notEnded(flows[0]!, options);
       const ids = chosen.map(({ id }) => id);
       if (chosen.length === 0) {
-        io.emit({ removed: [], jobs: 0, kept: [] });
+        io.emit(options.yes ? { removed: [], jobs: 0, kept: [] } : { would_remove: [] });
         return io.print('nothing to remove');
       }
       if (!options.yes) {

@@ -96,7 +96,8 @@ export function differencesOf(here: Json, there: Json | undefined, path = ''): s
 const isMapping = (value: Json | undefined): value is { [name: string]: Json | undefined } =>
   value !== null && typeof value === 'object' && !Array.isArray(value);
 
-const short = (text: string) => (text.length > 40 ? `${text.slice(0, 20)}…` : text);
+/** A hash is known by its first digits; the quotes around a text go with its rest. */
+const short = (text: string) => (text.length > 40 ? `${text.slice(0, 20).replace(/^"/, '')}…` : text);
 
 function notVisible(path: string, what: string): UnfoldError {
   return new UnfoldError('not-visible', {

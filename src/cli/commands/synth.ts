@@ -92,7 +92,9 @@ async function flagsOf([file]: string[], options: Record<string, unknown>): Prom
       todo: 'unfold synth pipelines/synth-smoke.yaml --out runs/smoke',
     });
   }
-  const written = await readSettings(file);
+  // As unfold run: what is bundled is found from anywhere.
+  const { resolvePath, searchPlaces } = await import('../../pipeline/paths.ts');
+  const written = await readSettings(resolvePath(file, searchPlaces()));
   const evaluated = {
     ...written,
     ...(options.samples !== undefined && { evaluation_samples: options.samples }),

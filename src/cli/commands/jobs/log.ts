@@ -12,6 +12,7 @@ const command: CommandSpec = {
 the job's name. With --json: one array of {job, line}, and with --follow one object a line (NDJSON).`,
   examples: [
     ['unfold enqueue probe --seconds 2 --out runs/probe', 'a job that does nothing for two seconds'],
+    ['unfold worker --drain', 'done by a worker, here or on another machine'],
     ['unfold jobs log probe', 'all that it said so far'],
     ['unfold jobs log probe --tail 20 --follow', 'the last 20 lines, then new ones until the job ends'],
   ],

@@ -127,7 +127,9 @@ const UNWRITABLE: Readonly<Record<string, string>> = {
 
 /** ENOSPC, EDQUOT and EFBIG become a lesson, and so does a place that cannot be written to; anything else passes through. */
 export function explainDisk(error: unknown, path: string): unknown {
-  const code = String((error as NodeJS.ErrnoException)?.code);
+  const { code: given, syscall } = (error ?? {}) as NodeJS.ErrnoException;
+  // Node's recursive mkdir says so of a read-only file system.
+  const code = given === 'ENOENT' && syscall === 'mkdir' ? 'EROFS' : String(given);
   if (Object.hasOwn(UNWRITABLE, code))
     return new UnfoldError('not-writable', {
       where: path,

@@ -67,7 +67,12 @@ export default command;
 async function enqueueOne(
   ...[request, options, io]: Parameters<Parameters<typeof enqueueCommands>[0]['act']>
 ) {
-  const { directMessage } = await import('../../jobs/kinds/direct.ts');
+  const { directMessage, notThereYet } = await import('../../jobs/kinds/direct.ts');
+  const missing = await notThereYet(request);
+  if (missing !== undefined)
+    io.context.warn(
+      `${missing} is not there yet: the job fails unless it is once a worker begins (the stages of a pipeline wait for one another)`,
+    );
   await enqueueTree(
     { message: directMessage(request, options.tag as string[] | undefined), children: [] },
     options,

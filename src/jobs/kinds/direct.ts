@@ -1,10 +1,12 @@
 /** @file A direct job from request to result: its message and place in the queue, and what a worker's child does with it. */
 import type { StageContext } from '../../context.ts';
+import { UnfoldError } from '../../errors.ts';
 import { isRemote } from '../../storage/url.ts';
 import { type AddOptions, addJobs, type Enqueued } from '../enqueue.ts';
 import { flowId } from '../flow.ts';
 import { type DirectJob, parseMessage } from '../message.ts';
 import type { QueueConnection } from '../redis/open.ts';
+import { assertVisible } from '../visible.ts';
 import { jobKind } from './index.ts';
 import { type JobRequest, MAX_RESULT_BYTES, parseSettings } from './kind.ts';
 
@@ -44,6 +46,18 @@ export async function assertFree({ stage, settings, out }: JobRequest): Promise<
   if (isRemote(out)) return;
   const kind = await jobKind(stage);
   await kind.finished?.(parseSettings(kind, settings), out);
+}
+
+/** The first path that the job reads and that is not on this machine, if there is one: it may still be made. */
+export async function notThereYet({ stage, settings }: JobRequest): Promise<string | undefined> {
+  const kind = await jobKind(stage);
+  try {
+    await assertVisible(kind.visible(parseSettings(kind, settings)), `an input of ${stage}`);
+    return undefined;
+  } catch (error) {
+    if (error instanceof UnfoldError && error.kind === 'not-visible') return error.lesson.where;
+    throw error;
+  }
 }
 
 /** How a direct job ended. */

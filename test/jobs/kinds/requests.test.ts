@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { assertQueueable } from '../../../src/cli/enqueue-names.ts';
+import { notThereYet } from '../../../src/jobs/kinds/direct.ts';
 import { enqueueCommands } from '../../../src/jobs/kinds/from-command.ts';
 import { HOOK, MODEL, requestFor } from './support.ts';
 
@@ -40,6 +41,13 @@ it.each(refused)('%s: %s', async (_what, argv, lesson) => {
   const error = await requestFor(words).catch((cause: unknown) => cause as Error);
   expect(error).toMatchObject({ name: 'UnfoldError' });
   expect((error as Error).message).toMatch(lesson);
+});
+
+it('what a job reads may still be made: the path that is missing is named, not refused', async () => {
+  const request = await requestFor(`train --shards ${join(dir, 'later')} --k 3 --out o`.split(' '));
+  expect(await notThereYet(request)).toBe(join(dir, 'later'));
+  const here = await requestFor(`train --shards ${dir} --k 3 --out o`.split(' '));
+  expect(await notThereYet(here)).toBeUndefined();
 });
 
 it('a stage that there is not is refused with the pipelines and commands that there are', () => {

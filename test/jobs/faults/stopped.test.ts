@@ -11,7 +11,7 @@ beforeEach(async () => {
 });
 afterEach(() => world.close());
 
-const WORK = { seconds: 4, steps: 80 };
+const WORK = { seconds: 3, steps: 60 };
 
 /** The job ran to its end once, in the folder and in the queue, although it was begun more than once. */
 async function once(name: string): Promise<void> {
@@ -57,10 +57,9 @@ test('a worker sleeps together with its child: the job waits for its folder, and
 });
 
 test('two workers are given the same job: one of them does it', async () => {
-  const first = await world.worker().ready();
-  const { root } = await world.probe('same', { seconds: 6, steps: 120 });
+  const [first, second] = await Promise.all([world.worker().ready(), world.worker().ready()]);
+  const { root } = await world.probe('same', { seconds: 5, steps: 100 });
   await until(() => world.events('same').length > 0);
-  const second = await world.worker().ready();
   const key = `${PREFIX}:probe:${root.id}`;
   // As if the first had been silent for too long.
   await world.connection.client.del(`${key}:lock`);

@@ -20,10 +20,10 @@ describe('a child', () => {
       { attempts: 2 },
     );
     const worker = await bench.worker();
-    const job = await bench.reaches(id, 'completed');
+    const job = await bench.hurries(id, 'completed');
     expect(job.returnvalue).toMatchObject({ completed: 1, starts: 2 });
     expect(await bench.log(id)).toMatch(/was killed by SIGKILL, perhaps out of memory/);
-    const failed = await bench.reaches(hopeless, 'failed');
+    const failed = await bench.hurries(hopeless, 'failed');
     expect(failed.failedReason).toMatch(/was killed by SIGKILL, perhaps out of memory/);
     expect(failed.attemptsMade).toBe(2);
     expect((failed.progress as JobProgress).failure?.kind).toBe('crash');
@@ -35,10 +35,10 @@ describe('a child', () => {
     const ours = await bench.probe('ours', { seconds: 0, fail: 'error', failures: 1 });
     const theirs = await bench.probe('theirs', { seconds: 0, fail: 'user' });
     const worker = await bench.worker();
-    const failed = await bench.reaches(theirs, 'failed');
+    const failed = await bench.hurries(theirs, 'failed');
     expect(failed.attemptsMade).toBe(1);
     expect((failed.progress as JobProgress).failure).toMatchObject({ kind: 'bad-setting', where: 'a probe' });
-    expect((await bench.reaches(ours, 'completed')).attemptsMade).toBe(2);
+    expect((await bench.hurries(ours, 'completed')).attemptsMade).toBe(2);
     await worker.close();
   });
 
@@ -50,7 +50,7 @@ describe('a child', () => {
       ['leaks', 'leak'],
       ['fresh', undefined],
     ] as const) {
-      await bench.reaches(await bench.probe(name, { seconds: 0, ...(fail && { fail }) }), 'completed');
+      await bench.hurries(await bench.probe(name, { seconds: 0, ...(fail && { fail }) }), 'completed');
       pids.push((await bench.starts(name))[0]!.pid);
     }
     expect(pids[1]).toBe(pids[0]);

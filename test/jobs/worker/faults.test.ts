@@ -29,7 +29,7 @@ async function result(name: string): Promise<ProbeFile> {
 
 describe('kill -9 of a worker', () => {
   it('takes its child with it within seconds; another worker goes on where that was', async () => {
-    const id = await bench.probe('killed', { seconds: 6, steps: 30 });
+    const id = await bench.probe('killed', { seconds: 3, steps: 30 });
     const lost = await bench.workerProcess();
     const child = await childAt('killed', 5);
     lost.process.kill('SIGKILL');
@@ -48,7 +48,7 @@ describe('kill -9 of a worker', () => {
 describe('SIGSTOP of a worker for longer than its lock lasts', () => {
   it.each([false, true])('never has two children at the job (busy: %s)', async (busy) => {
     // One long step if busy: the child does not look up before its lease is over.
-    const id = await bench.probe('paused', { seconds: 5, steps: busy ? 1 : 25, busy });
+    const id = await bench.probe('paused', { seconds: 4, steps: busy ? 1 : 20, busy });
     const paused = await bench.workerProcess();
     await until(async () => (await bench.starts('paused')).length > 0, 'the start');
     const child = (await bench.starts('paused'))[0]!.pid;
@@ -70,7 +70,7 @@ describe('SIGSTOP of a worker for longer than its lock lasts', () => {
 
 describe('SIGTERM of a worker', () => {
   it('hands the job back with a checkpoint, as no attempt, and exits with 0', async () => {
-    const id = await bench.probe('handed', { seconds: 6, steps: 30 });
+    const id = await bench.probe('handed', { seconds: 3, steps: 30 });
     const worker = await bench.workerProcess();
     await childAt('handed', 5);
     worker.process.kill('SIGTERM');

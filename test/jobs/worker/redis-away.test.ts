@@ -29,7 +29,7 @@ async function result(name: string): Promise<ProbeFile> {
 
 describe('Redis', () => {
   it('killed and back (AOF) within the lock’s time: the job goes on as if nothing were', async () => {
-    const id = await bench.probe('short', { seconds: 5, steps: 25 });
+    const id = await bench.probe('short', { seconds: 4, steps: 20 });
     await bench.worker({ lockMilliseconds: 20_000 });
     await childAt('short', 3);
     await bench.redis.kill();
@@ -38,7 +38,7 @@ describe('Redis', () => {
   });
 
   it('away for longer than the lock lasts: the child stops with a checkpoint, and the job goes on when it is back', async () => {
-    const id = await bench.probe('long', { seconds: 6, steps: 30 });
+    const id = await bench.probe('long', { seconds: 4, steps: 20 });
     await bench.worker();
     const child = await childAt('long', 3);
     await bench.redis.kill();

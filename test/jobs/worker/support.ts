@@ -112,6 +112,18 @@ export class Bench {
     return this.job(id, queue);
   }
 
+  /** As {@link reaches}, but pauses before retries are cut short. */
+  async hurries(id: string, state: string): Promise<Job> {
+    const promote = setInterval(
+      () =>
+        void this.queue()
+          .promoteJobs()
+          .catch(() => undefined),
+      100,
+    );
+    return this.reaches(id, state).finally(() => clearInterval(promote));
+  }
+
   async log(id: string, queue = 'probe'): Promise<string> {
     return (await this.queue(queue).getJobLogs(id, 0, -1)).logs.join('\n');
   }

@@ -112,8 +112,9 @@ function argumentsOf({ folder, socket, log }: PrivatePlace): string[] {
   return [
     ...['--port', '0', '--unixsocket', socket, '--unixsocketperm', '700', '--daemonize', 'no'],
     ...['--dir', folder, '--logfile', log, '--pidfile', join(folder, PID_FILE)],
-    // Written before each answer, so the end of Redis loses nothing; a power cut at most the last second.
-    ...['--save', '', '--appendonly', 'yes', '--appendfsync', 'everysec'],
+    // On the disk before each answer. "everysec" puts writes off while the disk is slow, and kill -9 then loses what was
+    // answered; jobs are few and long, so that the time of a flush does not matter.
+    ...['--save', '', '--appendonly', 'yes', '--appendfsync', 'always'],
     ...['--maxmemory-policy', 'noeviction'],
   ];
 }

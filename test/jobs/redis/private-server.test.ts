@@ -154,7 +154,7 @@ test('unfold queue shows server, jobs and what to do next; a URL that is wrong e
   const { status, stdout } = unfold();
   expect(status).toBe(0);
   expect(stdout).toContain(`${place.url}  (private, process`);
-  expect(stdout).toMatch(/redis \d+\.\d+\.\d+ +append-only file, fsync everysec .*noeviction/);
+  expect(stdout).toMatch(/redis \d+\.\d+\.\d+ +append-only file, fsync always .*noeviction/);
   expect(stdout).toMatch(/\ntrain +0 +0 +0 +0 +1 +0/);
   expect(stdout).toContain('no workers; ');
   const wrong = unfold('--queue', 'redis://:hunter2', '--json');

@@ -19,7 +19,7 @@ test('paths are written from where the run was asked for, wherever the worker wa
 
 test('a run in a bucket is fetched first, and no folder of a worker is named', () => {
   const reader = { cwd: '/home/me/project', url: 's3://bucket/runs/x?endpoint=http://h:9' };
-  const steps = { ...message, dir: '/tmp/scratch/1/summary-12345678', reader };
+  const steps = { ...message, dir: '/scratch/1/summary-12345678', reader };
   expect(commands(sweepSteps(steps, 'first'))).toEqual([
     "unfold copy 's3://bucket/runs/x?endpoint=http://h:9' runs/x",
     'unfold info runs/x/train/sweep',

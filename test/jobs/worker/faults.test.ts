@@ -1,8 +1,5 @@
 /** @file Workers that are stopped, paused or killed: each job ends once, with what was done before. */
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import type { ProbeFile } from '../../../src/jobs/kinds/probe.ts';
 import { Bench, lives, until } from './support.ts';
 
 vi.setConfig({ testTimeout: 240_000 });
@@ -13,25 +10,11 @@ beforeEach(async () => {
 });
 afterEach(() => bench.stop());
 
-/** Resolves with the pid of the child that is at the probe, once it has done some steps. */
-async function childAt(name: string, step = 1): Promise<number> {
-  const file = join(bench.folder(name), 'step.json');
-  await until(async () => {
-    const text = await readFile(file, 'utf8').catch(() => '{}');
-    return (JSON.parse(text).step ?? 0) >= step;
-  }, `step ${step} of ${name}`);
-  return (await bench.starts(name)).at(-1)?.pid ?? 0;
-}
-
-async function result(name: string): Promise<ProbeFile> {
-  return JSON.parse(await readFile(join(bench.folder(name), 'probe.json'), 'utf8'));
-}
-
 describe('kill -9 of a worker', () => {
   it('takes its child with it within seconds; another worker goes on where that was', async () => {
     const id = await bench.probe('killed', { seconds: 3, steps: 30 });
     const lost = await bench.workerProcess();
-    const child = await childAt('killed', 5);
+    const child = await bench.childAt('killed', 5);
     lost.process.kill('SIGKILL');
     const begun = Date.now();
     await until(async () => !(await lives(child)), 'the child to leave', 10);
@@ -58,7 +41,7 @@ describe('SIGSTOP of a worker for longer than its lock lasts', () => {
     expect(await lives(child)).toBe(false);
     paused.process.kill('SIGCONT');
     const job = await bench.reaches(id, 'completed');
-    expect(await result('paused')).toMatchObject({ completed: 1, starts: 2 });
+    expect(await bench.result('paused')).toMatchObject({ completed: 1, starts: 2 });
     expect(other.summary().completed).toBe(1);
     expect(job.attemptsMade).toBe(1);
     // The one that slept is well, and does the next.
@@ -72,7 +55,7 @@ describe('SIGTERM of a worker', () => {
   it('hands the job back with a checkpoint, as no attempt, and exits with 0', async () => {
     const id = await bench.probe('handed', { seconds: 3, steps: 30 });
     const worker = await bench.workerProcess();
-    await childAt('handed', 5);
+    await bench.childAt('handed', 5);
     worker.process.kill('SIGTERM');
     expect(await worker.ended).toBe(0);
     const job = await bench.job(id);

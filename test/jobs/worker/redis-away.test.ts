@@ -1,8 +1,5 @@
 /** @file A worker whose Redis goes away and comes back: each job ends once, with what was done before. */
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import type { ProbeFile } from '../../../src/jobs/kinds/probe.ts';
 import { Bench, lives, until } from './support.ts';
 
 vi.setConfig({ testTimeout: 240_000 });
@@ -13,25 +10,11 @@ beforeEach(async () => {
 });
 afterEach(() => bench.stop());
 
-/** Resolves with the pid of the child that is at the probe, once it has done some steps. */
-async function childAt(name: string, step = 1): Promise<number> {
-  const file = join(bench.folder(name), 'step.json');
-  await until(async () => {
-    const text = await readFile(file, 'utf8').catch(() => '{}');
-    return (JSON.parse(text).step ?? 0) >= step;
-  }, `step ${step} of ${name}`);
-  return (await bench.starts(name)).at(-1)?.pid ?? 0;
-}
-
-async function result(name: string): Promise<ProbeFile> {
-  return JSON.parse(await readFile(join(bench.folder(name), 'probe.json'), 'utf8'));
-}
-
 describe('Redis', () => {
   it('killed and back (AOF) within the lock’s time: the job goes on as if nothing were', async () => {
     const id = await bench.probe('short', { seconds: 4, steps: 20 });
     await bench.worker({ lockMilliseconds: 20_000 });
-    await childAt('short', 3);
+    await bench.childAt('short', 3);
     await bench.redis.kill();
     await bench.redis.restart();
     expect((await bench.reaches(id, 'completed')).returnvalue).toMatchObject({ completed: 1, starts: 1 });
@@ -40,7 +23,7 @@ describe('Redis', () => {
   it('away for longer than the lock lasts: the child stops with a checkpoint, and the job goes on when it is back', async () => {
     const id = await bench.probe('long', { seconds: 4, steps: 20 });
     await bench.worker();
-    const child = await childAt('long', 3);
+    const child = await bench.childAt('long', 3);
     await bench.redis.kill();
     await until(async () => !(await lives(child)), 'the child to leave', 10);
     await bench.redis.restart();
@@ -52,12 +35,12 @@ describe('Redis', () => {
   it('away while the work ends: the next attempt finds it finished', async () => {
     const id = await bench.probe('ending', { seconds: 2, steps: 10 });
     await bench.worker({ lockMilliseconds: 4000 });
-    await childAt('ending', 3);
+    await bench.childAt('ending', 3);
     await bench.redis.kill();
     await until(async () => (await bench.starts('ending')).some(({ event }) => event === 'end'), 'the end');
     await new Promise((resolve) => setTimeout(resolve, 5000));
     await bench.redis.restart();
     await bench.reaches(id, 'completed');
-    expect(await result('ending')).toMatchObject({ completed: 1, starts: 1 });
+    expect(await bench.result('ending')).toMatchObject({ completed: 1, starts: 1 });
   });
 });

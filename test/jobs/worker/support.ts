@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { type Job, type JobsOptions, Queue } from 'bullmq';
 import { type StageContext, silent } from '../../../src/context.ts';
 import { addJobs } from '../../../src/jobs/enqueue.ts';
-import type { ProbeSettings } from '../../../src/jobs/kinds/probe.ts';
+import type { ProbeFile, ProbeSettings } from '../../../src/jobs/kinds/probe.ts';
 import type { DirectJob } from '../../../src/jobs/message.ts';
 import { KEYS, PREFIX } from '../../../src/jobs/names.ts';
 import { openQueue, type QueueConnection } from '../../../src/jobs/redis/open.ts';
@@ -132,6 +132,21 @@ export class Bench {
   async events(name: string, queue = 'probe'): Promise<string[][]> {
     const all = await this.connection.client.xrange(`${PREFIX}:${queue}:events`, '-', '+');
     return all.map(([, fields]) => fields).filter((fields) => fields[1] === name);
+  }
+
+  /** Resolves with the pid of the child that is at the probe, once it has done some steps. */
+  async childAt(name: string, step = 1): Promise<number> {
+    const file = join(this.folder(name), 'step.json');
+    await until(async () => {
+      const text = await readFile(file, 'utf8').catch(() => '{}');
+      return (JSON.parse(text).step ?? 0) >= step;
+    }, `step ${step} of ${name}`);
+    return (await this.starts(name)).at(-1)?.pid ?? 0;
+  }
+
+  /** probe.json of a finished probe. */
+  async result(name: string): Promise<ProbeFile> {
+    return JSON.parse(await readFile(join(this.folder(name), 'probe.json'), 'utf8'));
   }
 
   /** Lines of a probe's starts.log. */

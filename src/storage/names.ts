@@ -27,8 +27,7 @@ function faultOf(name: string): string | undefined {
   if (name === '') return 'an empty name';
   if (name.startsWith('/')) return 'an absolute path';
   if (name.includes('\\')) return 'a backslash';
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is looked for
-  if (/[\u0000-\u001f\u007f]/.test(name)) return 'a control character';
+  if ([...name].some((character) => character < ' ' || character === '\u007f')) return 'a control character';
   if (Buffer.from(name).toString() !== name) return 'half of a surrogate pair';
   if (name.endsWith('.part')) return 'the ending .part, which unfinished files have';
   if (Buffer.byteLength(name) > MAX_NAME_BYTES) return `more than ${MAX_NAME_BYTES} bytes`;

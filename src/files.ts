@@ -35,13 +35,28 @@ export async function writeAtomically(
     } finally {
       await file.close();
     }
-    assertMayPublish();
-    await rename(part, path);
-    await syncFolder(dirname(path));
+    await publish(part, path);
   } catch (error) {
     await rm(part, { force: true }).catch(() => undefined);
     throw explainDisk(error, path);
   }
+}
+
+/**
+ * Gives a finished file, fsynced, its name, durably.
+ * @throws UnfoldError `stopped` in a job that is another worker's by now; the file system's errors
+ */
+export async function publish(part: string, path: string): Promise<void> {
+  assertMayPublish();
+  await rename(part, path);
+  await syncFolder(dirname(path));
+}
+
+/** The same for a folder, which takes the place of the one that is there. */
+export async function publishFolder(part: string, path: string): Promise<void> {
+  assertMayPublish();
+  await rm(path, { recursive: true, force: true });
+  await publish(part, path);
 }
 
 /** Atomic write of one string or byte array. */

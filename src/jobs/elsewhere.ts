@@ -4,16 +4,15 @@
  * begun, under the same locks, so that nothing is made twice. Redis remembers for some weeks where each key was queued; what it forgets is made again, no more.
  */
 import { constants } from 'node:fs';
-import { access, copyFile, link, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
+import { access, copyFile, link, mkdir, open, readdir, rm } from 'node:fs/promises';
 import { basename, dirname, isAbsolute, join, relative } from 'node:path';
 import type { StageContext } from '../context.ts';
-import { exists, explainDisk, syncFolder } from '../files.ts';
+import { exists, explainDisk, publish } from '../files.ts';
 import { lockDirectory } from '../lock.ts';
 import { finishedManifest, stageDirectory } from '../pipeline/run-stage.ts';
 import type { Stage, StageManifest } from '../pipeline/stage.ts';
 import { stageNamed } from '../pipeline/stages/index.ts';
 import { isRemote } from '../storage/url.ts';
-import { assertMayPublish } from '../write-guard.ts';
 import type { JobTree } from './flow.ts';
 import { MAX_ELSEWHERE, type StageJob } from './message.ts';
 import { KEYS } from './names.ts';
@@ -115,9 +114,7 @@ async function linkFile(from: string, to: string): Promise<void> {
   try {
     await rm(part, { force: true });
     await link(from, part).catch(() => copyDurably(from, part));
-    assertMayPublish();
-    await rename(part, to);
-    await syncFolder(dirname(to));
+    await publish(part, to);
   } catch (error) {
     throw explainDisk(error, to);
   } finally {

@@ -4,12 +4,11 @@
  * leaves either a whole shard or none. Encoding and checksums happen in `append`, the writing itself in the background.
  */
 import { createHash, type Hash } from 'node:crypto';
-import { type FileHandle, open, rename, rm } from 'node:fs/promises';
+import { type FileHandle, open, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { crc32 } from 'node:zlib';
-import { explainDisk, syncFolder, writeJson } from '../files.ts';
+import { explainDisk, publish, writeJson } from '../files.ts';
 import { partOf, removeParts } from '../parts.ts';
-import { assertMayPublish } from '../write-guard.ts';
 import type { ActivationBlock, HookWidth } from './block-source.ts';
 import { BlockEncoder, lengthOf, type Pieces } from './encode.ts';
 import { type ShardDtype, shardSchema, sidecarName } from './schema.ts';
@@ -101,9 +100,7 @@ export class ShardWriter {
       await this.#push(this.#encoder.end());
       await this.#file.sync();
       await this.#file.close();
-      assertMayPublish();
-      await rename(this.#part, this.#path);
-      await syncFolder(dirname(this.#path));
+      await publish(this.#part, this.#path);
     } catch (error) {
       throw explainDisk(error, this.#path);
     }

@@ -6,14 +6,13 @@
  */
 import { createHash } from 'node:crypto';
 import { closeSync, openSync, readSync } from 'node:fs';
-import { type FileHandle, mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
+import { type FileHandle, mkdir, open, readFile, rm, stat } from 'node:fs/promises';
 import { endianness } from 'node:os';
 import { dirname } from 'node:path';
 import { z } from 'zod';
 import { internal } from '../errors.ts';
-import { exists, explainDisk, sha256, sha256File, syncFolder, writeJson } from '../files.ts';
+import { exists, explainDisk, publish, sha256, sha256File, writeJson } from '../files.ts';
 import { partOf, removeParts } from '../parts.ts';
-import { assertMayPublish } from '../write-guard.ts';
 
 /** Files above this size are not kept in memory. */
 const MEMORY_LIMIT = 512 * 2 ** 20;
@@ -282,9 +281,7 @@ class FileWriter extends Writer implements StoreWriter {
     try {
       await this.#file.sync();
       await this.#file.close();
-      assertMayPublish();
-      await rename(this.#part, this.#path);
-      await syncFolder(dirname(this.#path));
+      await publish(this.#part, this.#path);
     } catch (error) {
       throw explainDisk(error, this.#path);
     }

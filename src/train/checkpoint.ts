@@ -3,18 +3,17 @@
  * moments, and every counter, sum and position. The folder is written under another name, fsynced and renamed, so one
  * that can be seen is whole; its files' hashes are compared before it is used, and a damaged one is passed over.
  */
-import { mkdir, readdir, rename, rm } from 'node:fs/promises';
+import { mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CFG_FILE, fileConfig, SCALER_FILE, WEIGHTS_FILE, writeWeights } from '../coders/formats/saelens.ts';
 import { architectureNamed } from '../coders/registry.ts';
 import type { Parameters, TrainingCoder } from '../coders/training.ts';
 import type { StageContext } from '../context.ts';
-import { exists, explainDisk, readJson, sha256File, syncFolder, writeJson } from '../files.ts';
+import { exists, explainDisk, publishFolder, readJson, sha256File, writeJson } from '../files.ts';
 import { openSafetensors } from '../model/safetensors.ts';
 import { type TensorToWrite, writeSafetensors } from '../model/safetensors-write.ts';
 import { partOf, removeParts } from '../parts.ts';
 import * as tf from '../tensor/tf.ts';
-import { assertMayPublish } from '../write-guard.ts';
 import type { ControllerState } from './controller.ts';
 import type { LatentCounters } from './dead-latents.ts';
 import { parameter } from './initialise.ts';
@@ -111,10 +110,7 @@ export async function saveCheckpoint(
       sha256,
     };
     await writeJson(join(part, STATE_FILE), stored);
-    assertMayPublish();
-    await rm(path, { recursive: true, force: true });
-    await rename(part, path);
-    await syncFolder(parent);
+    await publishFolder(part, path);
   } catch (error) {
     await rm(part, { recursive: true, force: true });
     throw explainDisk(error, path);

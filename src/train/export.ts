@@ -3,7 +3,7 @@
  * decoder norms in the encoder where that is exact, in SAELens's layout. Coders that settle a threshold at the end do so
  * here, on rows after the trained ones, and what leaves is measured on the same rows.
  */
-import { mkdir, rename, rm } from 'node:fs/promises';
+import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Architecture } from '../coders/architecture.ts';
 import type { Coder } from '../coders/base.ts';
@@ -13,10 +13,9 @@ import { WEIGHTS_FILE } from '../coders/formats/saelens.ts';
 import { architectureNamed } from '../coders/registry.ts';
 import type { TrainingCoder } from '../coders/training.ts';
 import type { StageContext } from '../context.ts';
-import { explainDisk, sha256File, syncFolder } from '../files.ts';
+import { explainDisk, publishFolder, sha256File } from '../files.ts';
 import { partOf, removeParts } from '../parts.ts';
 import * as tf from '../tensor/tf.ts';
-import { assertMayPublish } from '../write-guard.ts';
 import { type Calibration, calibrate, type FollowingRows, measureExported } from './calibrate.ts';
 import { deadWindow } from './dead-latents.ts';
 import { settleParameters } from './optimizer.ts';
@@ -117,10 +116,7 @@ async function write(coder: Coder, dir: string, firingRate: Float64Array): Promi
     await mkdir(part, { recursive: true });
     await saveCoder(coder, part, { firingRate });
     const weights = await sha256File(join(part, WEIGHTS_FILE));
-    assertMayPublish();
-    await rm(dir, { recursive: true, force: true });
-    await rename(part, dir);
-    await syncFolder(join(dir, '..'));
+    await publishFolder(part, dir);
     return weights;
   } catch (error) {
     await rm(part, { recursive: true, force: true }).catch(() => undefined);

@@ -2,11 +2,11 @@
  * @file Coders from one layout into another: what `unfold import` and `unfold export` do. A folder appears whole or not at
  * all; what was written is opened again and must compute what the original computes.
  */
-import { mkdir, readdir, rename, rm } from 'node:fs/promises';
+import { mkdir, readdir, rm } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { type StageContext, silent } from '../../context.ts';
 import { internal, UnfoldError } from '../../errors.ts';
-import { explainDisk, sha256File, syncFolder } from '../../files.ts';
+import { explainDisk, publishFolder, sha256File } from '../../files.ts';
 import { partOf, removeParts } from '../../parts.ts';
 import { type Agreement, agreement } from './agreement.ts';
 import { type Choice, chosenEntries, chosenEntry } from './choose.ts';
@@ -200,9 +200,7 @@ async function intoFolder(
     await removeParts(target, 'dead');
     await mkdir(part, { recursive: true });
     const { format, coders } = await fill(part);
-    await rm(target, { recursive: true, force: true });
-    await rename(part, target);
-    await syncFolder(dirname(target));
+    await publishFolder(part, target);
     const files = await readdir(target, { recursive: true, withFileTypes: true });
     const names = files.filter((file) => file.isFile()).map((file) => join(file.parentPath, file.name));
     const moved = coders.map((coder) => ({ ...coder, dir: coder.dir.replace(part, out) }));

@@ -17,7 +17,8 @@ import { findDataset } from './dataset.ts';
 import { fingerprint } from './fingerprint.ts';
 import { packingOf, tokenisePool } from './pool.ts';
 import { type CorpusSpec, corpusSpecSchema, type ResolvedCorpusSpec } from './spec.ts';
-import { type ContextStore, createStore, openStore, type StoreHeader } from './store.ts';
+import { type ContextStore, openStore, type StoreHeader } from './store.ts';
+import { createStore } from './store-writer.ts';
 
 /** Token contexts with random access, all of one length. */
 export interface Corpus {

@@ -10,7 +10,8 @@ import { encodePieces, type IdsPiece } from './encode.ts';
 import type { Piece, ReadOptions } from './formats/format.ts';
 import { type Packer, type PackOptions, packer } from './pack.ts';
 import type { ResolvedCorpusSpec } from './spec.ts';
-import type { ContextStore, StoreWriter } from './store.ts';
+import type { ContextStore } from './store.ts';
+import type { StoreWriter } from './store-writer.ts';
 
 /** Everything but dataset and tokeniser that decides what a pool holds; part of the cache's key. */
 export interface Packing extends Record<string, unknown> {

@@ -4,10 +4,11 @@
  */
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { type FileHandle, mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
+import { type FileHandle, mkdir, open, rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { UnfoldError } from './errors.ts';
 import { partOf, removeParts } from './parts.ts';
+import { parseJson, readText } from './read.ts';
 import { assertMayPublish } from './write-guard.ts';
 
 /** Paths that this process has written before: what dead ones left there is gone. */
@@ -71,24 +72,7 @@ export async function writeJson(path: string, value: unknown): Promise<void> {
 
 /** Reads JSON; a missing or malformed file is an UnfoldError that names it. `todo` says how such a file is made. */
 export async function readJson(path: string, todo = 'make the file again'): Promise<unknown> {
-  let text: string;
-  try {
-    text = await readFile(path, 'utf8');
-  } catch (cause) {
-    throw new UnfoldError('missing-file', {
-      where: path,
-      expected: 'a JSON file',
-      found: 'no readable file',
-      todo,
-      cause,
-    });
-  }
-  try {
-    return JSON.parse(text);
-  } catch (cause) {
-    const found = `${text.length} characters that do not parse (${(cause as Error).message})`;
-    throw new UnfoldError('bad-json', { where: path, expected: 'JSON', found, todo, cause });
-  }
+  return parseJson(await readText(path, { expected: 'a JSON file', todo }), path, todo);
 }
 
 /** True if something is there. */

@@ -34,7 +34,7 @@ export function slicePositions(length: number, slice: SeqposSlice): number[] {
       where: 'seqpos_slice',
       expected: '[start, stop] or [start, stop, step] with a positive step; null for an open end',
       found: JSON.stringify(slice),
-      todo: 'leave out position 0 with [1, null]',
+      todo: 'leave out position 0 with [1, null], or count every position with --all-tokens',
     });
   }
   const clamp = (bound: number) => Math.max(0, Math.min(length, bound < 0 ? bound + length : bound));

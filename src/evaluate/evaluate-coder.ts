@@ -8,7 +8,9 @@ import { writeJson } from '../files.ts';
 import { type GPT2, loadGPT2 } from '../model/gpt2.ts';
 import { assertFits, loadTokenizer, type Tokenizer } from '../model/tokenizer.ts';
 import { openShards } from '../shards/reader.ts';
+import { packingOfCoder } from '../text/coder-packing.ts';
 import { openCorpus } from '../text/contexts.ts';
+import type { TextChanges } from '../text/spec.ts';
 import type { Exclusions } from './counted.ts';
 import { type Evaluation, evaluate } from './evaluate.ts';
 import { evaluateRows } from './evaluate-rows.ts';
@@ -28,6 +30,8 @@ export interface EvaluateCoderOptions extends LoadOptions {
   tokens?: string;
   /** Folder of activation shards. */
   shards?: string;
+  /** Where the dataset's text stands and how it is packed, where that is not as the coder's cfg.json says. */
+  text?: TextChanges;
   /** Of the dataset; 65,536 unless given. */
   max_tokens?: number;
   /** Of the dataset; the coder's own, or 128. */
@@ -122,7 +126,7 @@ export interface EvaluationWorld {
   facts: CoderEvaluation['facts'];
 }
 
-/** Opens the model and the text of the options, with the coder's own context size and exclusions, for as long as `use` runs. */
+/** Opens the model and the text of the options, packed and counted as the coder was trained, for as long as `use` runs. */
 export async function withModel<T>(
   coder: Coder,
   options: EvaluateCoderOptions,
@@ -137,7 +141,9 @@ export async function withModel<T>(
       const described = describeExclusions(exclusions);
       context.note(described);
       const { coder: dir, model: name, dataset, tokens: file } = options;
-      const facts = { coder: dir, model: name, dataset, tokens_file: file, exclusions: described };
+      const changes = changesOf(options);
+      const packing = changes && JSON.stringify(changes);
+      const facts = { coder: dir, model: name, dataset, tokens_file: file, exclusions: described, packing };
       return await use({ model, tokens, exclusions, facts });
     } finally {
       close();
@@ -170,18 +176,18 @@ async function openTokens(
   });
   if (options.tokens) return { tokens: await readTokenRows(options.tokens, d_vocab), tokenizer, close() {} };
   assertFits(tokenizer!, d_vocab, context);
-  const { metadata } = cfg;
-  const context_size =
-    options.context_size ?? (typeof metadata.context_size === 'number' ? metadata.context_size : 128);
-  const prepend_bos = metadata.prepend_bos !== false;
-  const max_tokens = options.max_tokens ?? MAX_TOKENS;
-  const corpus = await openCorpus(
-    { dataset: options.dataset!, context_size, prepend_bos, max_tokens },
-    tokenizer!,
-    {},
-    context,
-  );
+  const { max_tokens = MAX_TOKENS } = options;
+  const changes = changesOf(options) ?? {};
+  const packing = packingOfCoder(cfg.metadata, changes, `${options.coder}: cfg.json`);
+  const spec = { max_tokens, ...packing, ...changes, dataset: options.dataset! };
+  const corpus = await openCorpus(spec, tokenizer!, {}, context);
   return { tokens: corpus, tokenizer, close: () => corpus.close() };
+}
+
+/** What is asked for in place of the coder's own packing; undefined if nothing is. */
+function changesOf({ text, context_size }: EvaluateCoderOptions): TextChanges | undefined {
+  if (context_size === undefined) return text;
+  return { ...text, context_size };
 }
 
 function exclusionsFor(
@@ -203,6 +209,7 @@ export function checkInputs({
   all_tokens,
   exclude_tokens,
   per_token,
+  text: changes,
 }: EvaluateCoderOptions): void {
   const text = Number(dataset !== undefined) + Number(tokens !== undefined);
   const refuse = (found: string, todo: string) => {
@@ -222,5 +229,10 @@ export function checkInputs({
     refuse('neither --model nor --shards', 'add --model checkpoints/novels-4l, or --shards DIR');
   if (shards === undefined && text !== 1)
     refuse(text === 0 ? 'no text' : 'both --dataset and --tokens', 'give one of --dataset and --tokens');
+  if (dataset === undefined && changes !== undefined)
+    refuse(
+      `${Object.keys(changes).join(', ')} without --dataset`,
+      'how text is packed is a matter of --dataset',
+    );
   if (all_tokens && exclude_tokens) refuse('both --all-tokens and --exclude-tokens', 'leave one of them out');
 }

@@ -3,15 +3,16 @@
  * `seqpos_slice`): by default they are left out of its evaluation too, since it was never asked to reconstruct them.
  */
 import type { Coder } from '../coders/coder.ts';
-import type { Exclusions, SeqposSlice } from './counted.ts';
+import { rowRuleOfCoder } from '../text/coder-packing.ts';
+import type { Exclusions } from './counted.ts';
 
 /** What `metadata` leaves out; `specialIds` are the tokeniser's, meant by `exclude_special_tokens: true`. */
 export function exclusionsOf({ cfg }: Pick<Coder, 'cfg'>, specialIds: ReadonlySet<number>): Exclusions {
-  const { exclude_special_tokens, seqpos_slice } = cfg.metadata;
-  const listed = Array.isArray(exclude_special_tokens) ? (exclude_special_tokens as number[]) : [];
+  const { exclude_special_tokens, seqpos_slice } = rowRuleOfCoder(cfg.metadata);
+  const listed = Array.isArray(exclude_special_tokens) ? exclude_special_tokens : [];
   return {
     tokens: exclude_special_tokens === true ? specialIds : new Set(listed),
-    ...(Array.isArray(seqpos_slice) && { seqpos_slice: seqpos_slice as SeqposSlice }),
+    ...(seqpos_slice && { seqpos_slice }),
   };
 }
 

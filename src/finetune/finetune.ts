@@ -209,7 +209,21 @@ function checkedHooks({ options, coder, world }: Opened): { hookIn: string; hook
   return hooks;
 }
 
-function requireText({ dataset, tokens }: FinetuneOptions): void {
+function requireText({ dataset, tokens, text, all_tokens, exclude_tokens }: FinetuneOptions): void {
+  if (tokens !== undefined && text !== undefined)
+    throw refused(
+      'unfold finetune',
+      'how text is packed beside --dataset only',
+      Object.keys(text).join(', '),
+      'leave it out: ids of --tokens are used as they are',
+    );
+  if (all_tokens && exclude_tokens)
+    throw refused(
+      'unfold finetune',
+      'one of --all-tokens and --exclude-tokens',
+      'both',
+      'leave one of them out',
+    );
   if ((dataset === undefined) === (tokens === undefined))
     throw refused(
       'unfold finetune',

@@ -95,6 +95,7 @@ export async function planFinetune(given: Ingredients): Promise<FinetunePlan> {
     training_tokens: train.training_tokens,
     lr: train.lr,
     dataset: given.world.facts.dataset ?? given.world.facts.tokens_file ?? null,
+    ...(given.world.facts.packing && { packing: JSON.parse(given.world.facts.packing) as unknown }),
     /** Of the coder it began as, and of the model. */
     from_architecture: coder.cfg.architecture,
     from_weights: weights,

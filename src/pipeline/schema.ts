@@ -9,7 +9,7 @@ import { architectures, trainableNamed } from '../coders/registry.ts';
 import { UnfoldError } from '../errors.ts';
 import { metricNames } from '../evaluate/definitions.ts';
 import { harvestSchema } from '../harvest/settings.ts';
-import { corpusSpecSchema, type ResolvedCorpusSpec } from '../text/spec.ts';
+import { corpusSpecSchema, PACKING, type ResolvedCorpusSpec } from '../text/spec.ts';
 import { trainSettings } from '../train/settings.ts';
 import { expandSweep, isSweep, type SweepInput } from '../train/sweep-file.ts';
 import { resolvePath, searchPlaces } from './paths.ts';
@@ -86,14 +86,9 @@ function schemaFor(train: Record<string, unknown>) {
 /** A pipeline with every default filled in and every path resolved. */
 export type Pipeline = z.output<ReturnType<typeof schemaFor>>;
 
-/** How held-out text is packed is taken from the main text, unless the file says otherwise. */
-const PACKING = [
-  'context_size',
-  'prepend_bos',
-  'begin_sequence_token',
-  'sequence_separator_token',
-  'disable_concat_sequences',
-  'special_tokens_in_text',
+/** How held-out text is packed is taken from the main text, unless the file says otherwise; and where its text stands. */
+const INHERITED = [
+  ...PACKING,
   'text_column',
   'tokens_column',
   'document_separator',
@@ -110,7 +105,7 @@ export function parsePipeline(source: YamlSource): Pipeline {
   const places = searchPlaces(source.path);
   const text = { ...pipeline.text, dataset: resolvePath(pipeline.text.dataset, places) };
   const other = (parsed: ResolvedCorpusSpec, written: unknown): ResolvedCorpusSpec => {
-    const inherited = PACKING.filter((key) => (written as Record<string, unknown>)[key] === undefined);
+    const inherited = INHERITED.filter((key) => (written as Record<string, unknown>)[key] === undefined);
     const packing = Object.fromEntries(inherited.map((key) => [key, pipeline.text[key]]));
     return { ...parsed, ...packing, dataset: resolvePath(parsed.dataset, places) };
   };

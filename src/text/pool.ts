@@ -32,15 +32,15 @@ export interface Packing extends Record<string, unknown> {
 /** The packing that a spec asks for. @throws UnfoldError `no-bos` if the tokeniser lacks a token that is needed. */
 export function packingOf(spec: ResolvedCorpusSpec, tokenizer: Tokenizer, { manifest }: Dataset): Packing {
   if (spec.prepend_bos && spec.context_size < 2) throw noRoom();
-  const id = (choice: 'bos' | 'eos' | number | null) => tokenId(choice, tokenizer);
+  const id = (setting: TokenSetting) => tokenId(setting, spec[setting], tokenizer);
   return {
     text_column: manifest?.text_column ?? spec.text_column,
     tokens_column: spec.tokens_column,
     document_separator: spec.document_separator ?? manifest?.document_separator ?? null,
     context_size: spec.context_size,
-    begin_batch: id(spec.prepend_bos ? 'bos' : null),
-    begin_sequence: id(spec.begin_sequence_token),
-    separator: spec.disable_concat_sequences ? null : id(spec.sequence_separator_token),
+    begin_batch: id('prepend_bos'),
+    begin_sequence: id('begin_sequence_token'),
+    separator: spec.disable_concat_sequences ? null : id('sequence_separator_token'),
     disable_concat_sequences: spec.disable_concat_sequences,
     repack: spec.repack,
     special_tokens_in_text: spec.special_tokens_in_text,
@@ -53,20 +53,37 @@ function noRoom(): UnfoldError {
     where: 'context_size',
     expected: 'room for BOS and a token: 2 or more',
     found: '1 with prepend_bos',
-    todo: 'set a larger --context-size, or prepend_bos: false',
+    todo: 'set a larger --context-size, or --no-prepend-bos (prepend_bos: false)',
   });
 }
 
-function tokenId(choice: 'bos' | 'eos' | number | null, tokenizer: Tokenizer): number | null {
-  if (choice === null) return null;
+/** Settings that put a token in, and what leaves it out. */
+const WITHOUT = {
+  prepend_bos: '--no-prepend-bos (prepend_bos: false)',
+  begin_sequence_token: '--begin-sequence-token null (begin_sequence_token: null)',
+  sequence_separator_token: '--sequence-separator-token null (sequence_separator_token: null)',
+} as const;
+
+type TokenSetting = keyof typeof WITHOUT;
+
+function tokenId(
+  setting: TokenSetting,
+  value: boolean | 'bos' | 'eos' | number | null,
+  tokenizer: Tokenizer,
+): number | null {
+  if (value === null || value === false) return null;
+  const choice = value === true ? 'bos' : value;
   const id = typeof choice === 'number' ? choice : choice === 'bos' ? tokenizer.bosId : tokenizer.eosId;
   if (id !== undefined && id < tokenizer.vocabSize) return id;
   throw new UnfoldError('no-bos', {
-    where: `tokeniser of ${tokenizer.dir}`,
+    where: `tokeniser of ${tokenizer.dir}, for ${setting}`,
     expected:
       typeof choice === 'number' ? `ids below ${tokenizer.vocabSize}` : `a ${choice.toUpperCase()} token`,
     found: id === undefined ? 'none' : String(id),
-    todo: 'set prepend_bos: false and sequence_separator_token: null, or give the separator as an id',
+    todo:
+      id === undefined && setting !== 'prepend_bos'
+        ? `add ${WITHOUT[setting]}, or give the token as an id`
+        : `add ${WITHOUT[setting]}${setting === 'prepend_bos' ? ` and, without a separator, ${WITHOUT.sequence_separator_token}` : ''}`,
   });
 }
 

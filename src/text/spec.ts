@@ -87,3 +87,27 @@ export const corpusSpecSchema = z.strictObject({
 export type CorpusSpec = z.input<typeof corpusSpecSchema>;
 /** With every default filled in. */
 export type ResolvedCorpusSpec = z.output<typeof corpusSpecSchema>;
+
+/** The text settings that say how documents become contexts: what a coder was trained on, it is evaluated on. */
+export const PACKING = [
+  'context_size',
+  'prepend_bos',
+  'begin_sequence_token',
+  'sequence_separator_token',
+  'disable_concat_sequences',
+  'special_tokens_in_text',
+] as const satisfies readonly (keyof ResolvedCorpusSpec)[];
+
+/** Settings of a text without their defaults: what was not said stays unsaid, and null is what it means. */
+export const textChangesSchema = z.strictObject(
+  withoutDefaults(corpusSpecSchema.omit({ dataset: true }).shape),
+);
+
+/** Settings of a text that stand over others. */
+export type TextChanges = Partial<Omit<CorpusSpec, 'dataset'>>;
+
+function withoutDefaults(shape: Record<string, z.ZodType>): Record<string, z.ZodType> {
+  const bare = (schema: z.ZodType) =>
+    schema instanceof z.ZodDefault ? (schema.unwrap() as z.ZodType) : schema;
+  return Object.fromEntries(Object.entries(shape).map(([key, schema]) => [key, bare(schema).optional()]));
+}

@@ -3,12 +3,14 @@
  * Kept apart from the command so that the flags' meaning can be tested without a terminal.
  */
 import { join } from 'node:path';
+import { checked } from '../checked.ts';
 import type { StageContext } from '../context.ts';
 import { UnfoldError } from '../errors.ts';
 import { exists } from '../files.ts';
 import { openInputs } from '../harvest/inputs.ts';
 import { liveSource } from '../harvest/live.ts';
 import { harvestSchema } from '../harvest/settings.ts';
+import type { TextChanges } from '../text/spec.ts';
 import { namedHooks } from './hooks.ts';
 import type { TrainSettingsInput } from './settings.ts';
 import { SWEEP_FILE, type SweepResult, trainSweep } from './sweep.ts';
@@ -23,6 +25,11 @@ export interface RowFlags {
   dataset?: string;
   maxTokens?: number;
   contextSize?: number;
+  /** How the text is packed. */
+  text?: TextChanges;
+  /** Which tokens and positions give rows; as in a harvest unless given. */
+  excludeSpecialTokens?: boolean | number[];
+  seqposSlice?: (number | null)[];
   resume?: 'auto' | 'never';
 }
 
@@ -58,22 +65,35 @@ async function refuseOld({ resume, out }: RowFlags, file: string): Promise<void>
 
 /** Opens the rows that the flags name and hands them on. */
 async function onRows<T>(
-  { shards, model, dataset, maxTokens, contextSize }: RowFlags,
+  flags: RowFlags,
   hooks: readonly string[],
   context: StageContext,
   use: (rows: Pick<TrainOptions, 'rows' | 'origin'>) => Promise<T>,
 ): Promise<T> {
+  const { shards, model, dataset, maxTokens, contextSize } = flags;
   if ((shards === undefined) === (model === undefined)) {
     throw badFlags(
       shards === undefined ? 'neither' : 'both',
       'either --shards DIR, or --model, --dataset and the hooks',
     );
   }
-  if (shards !== undefined) return use({ rows: shards });
+  if (shards !== undefined) {
+    refuseText(flags);
+    return use({ rows: shards });
+  }
   if (dataset === undefined || hooks.length === 0)
     throw badFlags('--model alone', '--dataset and --hook-name beside --model');
-  const text = { dataset, max_tokens: maxTokens, context_size: contextSize };
-  const harvest = harvestSchema.parse({ model, text, hook_names: hooks });
+  const harvest = checked(
+    harvestSchema,
+    {
+      model,
+      text: { max_tokens: maxTokens, context_size: contextSize, ...flags.text, dataset },
+      hook_names: hooks,
+      exclude_special_tokens: flags.excludeSpecialTokens,
+      seqpos_slice: flags.seqposSlice,
+    },
+    { where: 'unfold train', todo: 'unfold train --help lists what may be given' },
+  );
   const inputs = await openInputs(harvest, context, {});
   try {
     const rows = liveSource(inputs.model, inputs.corpus, inputs.forward);
@@ -81,6 +101,20 @@ async function onRows<T>(
   } finally {
     inputs.close();
   }
+}
+
+/** Rows on disk are what they are. @throws UnfoldError `bad-setting` for settings of a text */
+export function refuseText({ text, excludeSpecialTokens, seqposSlice }: RowFlags): void {
+  const names = Object.keys({
+    ...text,
+    ...(excludeSpecialTokens !== undefined && { exclude_special_tokens: 0 }),
+    ...(seqposSlice !== undefined && { seqpos_slice: 0 }),
+  });
+  if (names.length > 0)
+    throw badFlags(
+      `${names.join(', ')} beside --shards`,
+      '--model and --dataset beside settings of the text',
+    );
 }
 
 function badFlags(found: string, expected: string): UnfoldError {

@@ -33,7 +33,6 @@ export function coderMetadata(
   origin: RowsOrigin,
   contentHash: string,
 ): Record<string, unknown> {
-  const text = origin.text ?? {};
   return {
     training_architecture: settings.architecture,
     training_architecture_details: { ...settings.coder, decoder_init_norm: settings.decoder_init_norm },
@@ -41,15 +40,31 @@ export function coderMetadata(
     model_class_name: 'HookedTransformer',
     ...hookKeys(hooks),
     hook_head_index: null,
-    context_size: text.context_size ?? null,
-    seqpos_slice: origin.seqpos_slice ?? [null],
     model_from_pretrained_kwargs: {},
-    prepend_bos: text.prepend_bos ?? true,
-    dataset_path: text.dataset ?? null,
-    exclude_special_tokens: origin.exclude_special_tokens ?? false,
-    sequence_separator_token: text.sequence_separator_token ?? 'bos',
-    disable_concat_sequences: text.disable_concat_sequences ?? false,
+    ...packingKeys(origin),
     unfold: { version: packageVersion(), rows: contentHash, ...origin.hashes },
+  };
+}
+
+/**
+ * How the rows were made, under SAELens's keys and in their order; ours beside them where they change something. Null is a
+ * value of some of them, so what is absent is told by the key. Of rows that were made elsewhere nothing of it is known.
+ */
+function packingKeys({ text, seqpos_slice, exclude_special_tokens }: RowsOrigin): Record<string, unknown> {
+  if (!text) return { context_size: null, prepend_bos: null, dataset_path: null };
+  const or = (key: string, other: unknown) => (Object.hasOwn(text, key) ? text[key] : other);
+  const begin_sequence_token = or('begin_sequence_token', null);
+  const special_tokens_in_text = or('special_tokens_in_text', false);
+  return {
+    context_size: or('context_size', null),
+    seqpos_slice: seqpos_slice === undefined ? [null] : seqpos_slice,
+    prepend_bos: or('prepend_bos', true),
+    dataset_path: or('dataset', null),
+    exclude_special_tokens: exclude_special_tokens === undefined ? false : exclude_special_tokens,
+    sequence_separator_token: or('sequence_separator_token', 'bos'),
+    disable_concat_sequences: or('disable_concat_sequences', false),
+    ...(begin_sequence_token !== null && { begin_sequence_token }),
+    ...(special_tokens_in_text !== false && { special_tokens_in_text }),
   };
 }
 

@@ -3,6 +3,7 @@ import { type Command, InvalidArgumentError } from 'commander';
 import type { EvaluateCoderOptions } from '../../evaluate/evaluate-coder.ts';
 import { addCoderOptions } from '../coder-options.ts';
 import type { CommandSpec } from '../command.ts';
+import { addTextOptions, isTextOption, textOptions, tokenIds } from '../text-options.ts';
 
 const command: CommandSpec = {
   name: 'evaluate',
@@ -16,7 +17,8 @@ replacement it is: a row for each hook replaced alone, and one for all of them a
 what the replaced layers before it have left. One coder of a set: --layer, --hook or --name.
 
 Positions the coder was not trained on (exclude_special_tokens and seqpos_slice in its cfg.json) are left out unless
---all-tokens: they keep their activation and enter no mean.`,
+--all-tokens: they keep their activation and enter no mean. Text is packed as it was for the coder, by the same file, unless
+a flag says otherwise.`,
   examples: [
     [
       'unfold evaluate --coder runs/quickstart/train/run/final --model checkpoints/novels-4l --dataset novels-heldout --max-tokens 20000',
@@ -53,7 +55,7 @@ Positions the coder was not trained on (exclude_special_tokens and seqpos_slice 
       .option(
         '--exclude-tokens <ids>',
         'leave out positions with these input tokens, separated by commas',
-        ids,
+        tokenIds,
       )
       .option('--per-token <file>', "write every position's losses and divergences (safetensors)")
       .option(
@@ -61,6 +63,7 @@ Positions the coder was not trained on (exclude_special_tokens and seqpos_slice 
         "write every latent's density, activations and weight statistics (safetensors)",
       )
       .option('--out <file>', 'write evaluation.json here');
+    addTextOptions(command, "the coder's");
   },
   async run(_args, options, io) {
     const { evaluateCoders } = await import('../../evaluate/evaluate-coders.ts');
@@ -86,11 +89,11 @@ export default command;
 
 /** commander's camelCase to the library's names. */
 function flags(options: Record<string, unknown>): EvaluateCoderOptions {
-  const named = Object.entries(options).map(([key, value]) => [
-    key.replace(/[A-Z]/g, (c) => `_${c.toLowerCase()}`),
-    value,
-  ]);
-  return Object.fromEntries(named) as EvaluateCoderOptions;
+  const named = Object.entries(options)
+    .filter(([key]) => !isTextOption(key))
+    .map(([key, value]) => [key.replace(/[A-Z]/g, (c) => `_${c.toLowerCase()}`), value]);
+  const text = textOptions(options);
+  return { ...Object.fromEntries(named), ...(text && { text }) } as EvaluateCoderOptions;
 }
 
 function integer(text: string): number {
@@ -98,11 +101,4 @@ function integer(text: string): number {
   if (!Number.isInteger(value) || value < 1)
     throw new InvalidArgumentError('Expected a whole number above 0.');
   return value;
-}
-
-function ids(text: string): number[] {
-  const values = text.split(',').map(Number);
-  if (values.some((id) => !Number.isInteger(id) || id < 0))
-    throw new InvalidArgumentError('Expected token ids such as 50256,198.');
-  return values;
 }

@@ -5,6 +5,7 @@ import { pasteable } from '../../invocation.ts';
 import { addCoderOptions, coderOptions } from '../coder-options.ts';
 import type { CommandIO, CommandSpec } from '../command.ts';
 import { collectSettings, numberFlag, type SettingFlag, settingsOf, settingValue } from '../setting-flags.ts';
+import { addTextOptions, textOptions, tokenIds } from '../text-options.ts';
 
 /** The loss is a choice among names, which commander checks. */
 const LOSS_FLAG: SettingFlag = ['--loss <name>', ''];
@@ -78,9 +79,15 @@ the same command goes on. The result is in final/, in SAELens's layout; its cfg.
       .option('--hook-name <name>', "hook the coder reads (default: its cfg.json's)")
       .option('--hook-name-out <name>', 'hook it writes (transcoders)')
       .option('--all-tokens', 'splice at every position, special tokens included')
+      .option(
+        '--exclude-tokens <ids>',
+        'leave out positions with these input tokens, separated by commas',
+        tokenIds,
+      )
       .option('--config <file>', 'YAML or JSON with settings')
       .option('--set <name=value>', 'any setting; may be repeated', collectSettings, {});
     for (const [flag, about] of SETTING_FLAGS) command.option(flag, about, settingValue);
+    addTextOptions(command, "the coder's");
   },
   async run(_args, options, io) {
     const { finetune } = await import('../../finetune/finetune.ts');
@@ -129,6 +136,8 @@ async function optionsOf(options: Record<string, unknown>): Promise<FinetuneOpti
     hook_name: options.hookName as string | undefined,
     hook_name_out: options.hookNameOut as string | undefined,
     all_tokens: options.allTokens as boolean | undefined,
+    exclude_tokens: options.excludeTokens as number[] | undefined,
+    text: textOptions(options),
     settings,
   };
 }

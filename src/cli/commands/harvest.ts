@@ -2,6 +2,8 @@
 import { type Command, InvalidArgumentError } from 'commander';
 import type { HarvestOptions, HarvestResult } from '../../harvest/harvest.ts';
 import type { CommandIO, CommandSpec } from '../command.ts';
+import { addRowOptions } from '../row-options.ts';
+import { addTextOptions, textOptions } from '../text-options.ts';
 
 const command: CommandSpec = {
   name: 'harvest',
@@ -44,7 +46,6 @@ A file for --config: {model: checkpoints/novels-4l, text: {dataset: novels, max_
       .requiredOption('--out <dir>', 'folder for the shards')
       .option('--context-size <tokens>', 'tokens in a context, BOS included (default 128)', integer)
       .option('--max-tokens <tokens>', 'tokens to use at most (default: the whole dataset)', integer)
-      .option('--text-column <name>', 'column that holds the text (JSONL, CSV, Parquet, Arrow)')
       .option('--seed <n>', 'seed of the order of contexts (default 42)', integer)
       .option(
         '--dtype <type>',
@@ -52,15 +53,10 @@ A file for --config: {model: checkpoints/novels-4l, text: {dataset: novels, max_
       )
       .option('--batch-contexts <n>', 'contexts in one forward pass (default 32)', integer)
       .option('--shard-rows <rows>', 'rows in a shard, about (default 131072)', integer)
-      .option('--exclude-special-tokens', 'leave out rows at BOS, EOS and padding (default)')
-      .option('--no-exclude-special-tokens', 'keep them')
-      .option(
-        '--seqpos-slice <slice>',
-        'positions that give rows, as start:stop[:step] in Python, e.g. 1:',
-        slice,
-      )
       .option('--shards <range>', 'make only these shards, e.g. 3..7 (from 0, both ends included)')
       .option('--force', 'start although the disk seems too small');
+    addRowOptions(command);
+    addTextOptions(command);
   },
   async run(_args, options, io) {
     const { harvest } = await import('../../harvest/harvest.ts');
@@ -85,8 +81,8 @@ async function optionsOf(flags: Record<string, unknown>): Promise<HarvestOptions
     dataset: flags.dataset,
     context_size: flags.contextSize,
     max_tokens: flags.maxTokens,
-    text_column: flags.textColumn,
     seed: flags.seed,
+    ...textOptions(flags),
   };
   const settings = {
     model: flags.model,
@@ -133,11 +129,4 @@ function integer(value: string): number {
   const number = Number(value.replaceAll('_', ''));
   if (Number.isSafeInteger(number)) return number;
   throw new InvalidArgumentError('a whole number is expected');
-}
-
-/** `1:` -> [1, null]; `:64` -> [null, 64]; `1:-1:2` -> [1, -1, 2]. */
-function slice(value: string): (number | null)[] {
-  const parts = value.split(':').map((part) => (part.trim() === '' ? null : integer(part)));
-  if (parts.length === 2 || parts.length === 3) return parts;
-  throw new InvalidArgumentError('start:stop or start:stop:step is expected');
 }

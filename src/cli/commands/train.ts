@@ -5,7 +5,9 @@ import type { SweepFlags, TrainFlags } from '../../train/command.ts';
 import type { SweepResult } from '../../train/sweep.ts';
 import type { TrainResult } from '../../train/train.ts';
 import type { CommandIO, CommandSpec } from '../command.ts';
+import { addRowOptions } from '../row-options.ts';
 import { collectSettings, numberFlag, type SettingFlag, settingsOf, settingValue } from '../setting-flags.ts';
+import { addTextOptions, isTextOption, textOptions } from '../text-options.ts';
 
 /** Flags that are settings of their own; every other setting goes through --set or --config. */
 const SETTING_FLAGS: readonly SettingFlag[] = [
@@ -86,6 +88,8 @@ blocks.{layer}.ln2.hook_normalized with grid: {layer: [0, 1, 2, 3]} makes a tran
       .option('--sweep <file>', 'YAML or JSON with settings and coders: several in one pass')
       .option('--set <name=value>', 'any setting; may be repeated', collectSettings, {})
       .option('--resume <when>', 'auto (default): go on if the run was begun; never: refuse then', 'auto');
+    addRowOptions(command);
+    addTextOptions(command);
     for (const [flag, about] of SETTING_FLAGS) command.option(flag, about, settingValue);
   },
   async run(_args, options, io) {
@@ -114,7 +118,11 @@ async function flagsOf(options: Record<string, unknown>): Promise<TrainFlags | S
     ...(options.set as object),
     ...settingsOf(SETTING_FLAGS, options),
   };
-  const { sweep: file, ...rest } = options;
+  const { sweep: file, ...all } = options;
+  const rest = {
+    ...Object.fromEntries(Object.entries(all).filter(([key]) => !isTextOption(key))),
+    text: textOptions(options),
+  };
   const out = String(options.out);
   if (file === undefined) return { ...rest, out, settings };
   const { resolvePath, searchPlaces } = await import('../../pipeline/paths.ts');

@@ -7,6 +7,7 @@ import { z } from 'zod';
 import type { EvaluateCoderOptions } from '../../evaluate/evaluate-coder.ts';
 import { checkInputs } from '../../evaluate/evaluate-coder.ts';
 import { evaluateCoders } from '../../evaluate/evaluate-coders.ts';
+import { textChangesSchema } from '../../text/spec.ts';
 import { coderChoice } from './coder-choice.ts';
 import { absoluteDataset, absoluteModel, absolutePath, visiblePaths } from './inputs.ts';
 import { type JobKind, type JobRequest, known, requestOf } from './kind.ts';
@@ -22,6 +23,7 @@ const schema = z.strictObject({
   shards: z.string().min(1).optional(),
   max_tokens: z.int().positive().optional(),
   context_size: z.int().positive().optional(),
+  text: textChangesSchema.optional(),
   batch_contexts: z.int().positive().optional(),
   hook_name: z.string().optional(),
   hook_name_out: z.string().optional(),
@@ -45,7 +47,7 @@ export const evaluateJob: JobKind<Settings> = {
     const at = (name: string | undefined) => (name === undefined ? undefined : join(out, name));
     return once(workOf(settings, out), context, async (inner) => {
       const places = { out: at(file), per_token: at(per_token), per_latent: at(per_latent) };
-      const result = await evaluateCoders({ ...options, ...places }, inner);
+      const result = await evaluateCoders({ ...options, ...places } as EvaluateCoderOptions, inner);
       const { metrics, tokens } = 'layers' in result ? result.layers : result.evaluation;
       return { path: file, ...metrics, tokens };
     });

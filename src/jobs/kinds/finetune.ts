@@ -6,6 +6,7 @@ import { join, relative } from 'node:path';
 import { z } from 'zod';
 import { exists } from '../../files.ts';
 import { type FinetuneOptions, finetune } from '../../finetune/finetune.ts';
+import { textChangesSchema } from '../../text/spec.ts';
 import { coderChoice } from './coder-choice.ts';
 import { absoluteDataset, absoluteModel, absolutePath, visiblePaths } from './inputs.ts';
 import { type JobKind, type JobRequest, known, requestOf } from './kind.ts';
@@ -19,6 +20,7 @@ const schema = z.strictObject({
   tokens: z.string().min(1).optional(),
   max_tokens: z.int().positive().optional(),
   context_size: z.int().positive().optional(),
+  text: textChangesSchema.optional(),
   hook_name: z.string().optional(),
   hook_name_out: z.string().optional(),
   all_tokens: z.boolean().optional(),
@@ -35,7 +37,7 @@ export const finetuneJob: JobKind<Settings> = {
   finished: (_settings, out) => exists(join(out, 'manifest.json')),
   async run({ settings, ...options }, out, context) {
     const given = settings as FinetuneOptions['settings'];
-    const result = await finetune({ ...options, settings: given, out }, context);
+    const result = await finetune({ ...options, settings: given, out } as FinetuneOptions, context);
     const { metrics, before, after, dir, coderDir, weightsHash, skipped } = result;
     const places = { path: relative(dir, coderDir), weights_sha256: weightsHash };
     return { ...metrics, before, after, ...places, skipped, settings: result.settings };

@@ -7,8 +7,11 @@ import { join, relative } from 'node:path';
 import { z } from 'zod';
 import { UnfoldError } from '../../errors.ts';
 import { exists } from '../../files.ts';
+import { harvestSchema } from '../../harvest/settings.ts';
+import { type TextChanges, textChangesSchema } from '../../text/spec.ts';
 import {
   type RowFlags,
+  refuseText,
   runSweep,
   runTraining,
   type SweepFlags,
@@ -32,6 +35,9 @@ const schema = z
     dataset: z.string().min(1).optional(),
     max_tokens: z.int().positive().optional(),
     context_size: z.int().positive().optional(),
+    text: textChangesSchema.optional(),
+    exclude_special_tokens: harvestSchema.shape.exclude_special_tokens.unwrap().optional(),
+    seqpos_slice: harvestSchema.shape.seqpos_slice.unwrap().optional(),
     /** Of one coder … */
     settings: settingsOfCoder.optional(),
     /** … or shared ones, `coders` and `grid`. */
@@ -55,7 +61,16 @@ export const trainJob: JobKind<Settings> = {
   // A sweep's manifest is there from the beginning.
   finished: async ({ sweep }, out) => !sweep && exists(join(out, 'manifest.json')),
   async run({ settings, sweep, max_tokens, context_size, ...from }, out, context) {
-    const rows: RowFlags = { ...from, out, maxTokens: max_tokens, contextSize: context_size };
+    const { exclude_special_tokens, seqpos_slice, text, ...places } = from;
+    const rows: RowFlags = {
+      ...places,
+      out,
+      maxTokens: max_tokens,
+      contextSize: context_size,
+      text: text as TextChanges | undefined,
+      excludeSpecialTokens: exclude_special_tokens,
+      seqposSlice: seqpos_slice,
+    };
     if (sweep === undefined)
       return resultOf(await runTraining({ ...rows, settings: settings! as TrainSettingsInput }, context));
     const { coders, failures } = await runSweep({ ...rows, sweep: sweep as SweepInput }, context);
@@ -71,6 +86,8 @@ export const trainJob: JobKind<Settings> = {
 /** The job that `unfold train` with these flags would be. @throws UnfoldError `bad-setting`, `bad-sweep`, `no-dataset` */
 export async function trainRequest(flags: TrainFlags | SweepFlags): Promise<JobRequest> {
   const { shards, model, dataset, maxTokens, contextSize, resume } = flags;
+  const { text, excludeSpecialTokens, seqposSlice } = flags;
+  if (shards !== undefined) refuseText(flags);
   if (resume === 'never') throw cannotStop();
   const given = 'sweep' in flags ? { sweep: flags.sweep } : { settings: flags.settings };
   const error = wrongSettings(given);
@@ -82,6 +99,9 @@ export async function trainRequest(flags: TrainFlags | SweepFlags): Promise<JobR
     ...(dataset !== undefined && { dataset: await absoluteDataset(dataset) }),
     ...(maxTokens !== undefined && { max_tokens: maxTokens }),
     ...(contextSize !== undefined && { context_size: contextSize }),
+    ...(text !== undefined && { text }),
+    ...(excludeSpecialTokens !== undefined && { exclude_special_tokens: excludeSpecialTokens }),
+    ...(seqposSlice !== undefined && { seqpos_slice: seqposSlice }),
   };
   return requestOf(trainJob as JobKind, settings, jobFolder(flags.out, 'train'));
 }

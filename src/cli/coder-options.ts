@@ -1,5 +1,6 @@
 /** @file Options that say which of several coders is meant, and in which layout: the same for every command that takes one. */
-import { type Command, InvalidArgumentError, Option } from 'commander';
+import { type Command, Option } from 'commander';
+import { natural } from './values.ts';
 
 const RULES = ['threshold', 'topk'] as const;
 
@@ -7,7 +8,7 @@ const RULES = ['threshold', 'topk'] as const;
 export function addCoderOptions(command: Command): void {
   command
     .option('--format <name>', 'layout of the coder, where its files fit several (see unfold import --help)')
-    .option('--layer <n>', 'of a set: the coder of this layer', layerNumber)
+    .option('--layer <n>', 'of a set: the coder of this layer', natural)
     .option('--hook <name>', 'of a set: the coder that reads or writes this hook')
     .option('--name <name>', 'of a set: the coder of this name, as unfold info lists them')
     .addOption(
@@ -28,11 +29,4 @@ export function coderOptions(options: Record<string, unknown>) {
     rule?: (typeof RULES)[number];
   };
   return { format, layer, hook, name, rule };
-}
-
-/** A layer from 0 on. */
-export function layerNumber(text: string): number {
-  const value = Number(text);
-  if (Number.isInteger(value) && value >= 0) return value;
-  throw new InvalidArgumentError('a whole number from 0 on is expected');
 }

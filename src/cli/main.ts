@@ -11,6 +11,7 @@ import { packageVersion } from '../package-version.ts';
 import type { CommandIO, CommandSpec } from './command.ts';
 import { commands } from './commands/index.ts';
 import { terminalContext } from './terminal.ts';
+import { refuseEmptyValues } from './values.ts';
 
 const BACKENDS = ['auto', 'native', 'tensorflow', 'webgpu', 'wasm', 'cpu'];
 
@@ -50,6 +51,7 @@ function buildCommand(spec: CommandSpec, signal: AbortSignal): Command {
     .summary(spec.summary)
     .description(paragraphs(spec.description ?? spec.summary));
   spec.configure(command);
+  refuseEmptyValues(command);
   if (spec.usesBackend) {
     command.addOption(new Option('--backend <name>', 'where tensors live').choices(BACKENDS).default('auto'));
   }

@@ -1,5 +1,6 @@
 /** @file Flags that say which tokens of a text give rows: of a harvest, and of training on a live model. */
-import { type Command, InvalidArgumentError } from 'commander';
+import type { Command } from 'commander';
+import { slice } from './values.ts';
 
 /** Adds --exclude-special-tokens, --no-exclude-special-tokens and --seqpos-slice. */
 export function addRowOptions(command: Command): void {
@@ -11,12 +12,4 @@ export function addRowOptions(command: Command): void {
       'positions that give rows, as start:stop[:step] in Python, e.g. 1:',
       slice,
     );
-}
-
-/** `1:` -> [1, null]; `:64` -> [null, 64]; `1:-1:2` -> [1, -1, 2]. */
-function slice(value: string): (number | null)[] {
-  const parts = value.split(':').map((part) => (part.trim() === '' ? null : Number(part)));
-  const whole = parts.every((part) => part === null || Number.isSafeInteger(part));
-  if (whole && (parts.length === 2 || parts.length === 3)) return parts;
-  throw new InvalidArgumentError('start:stop or start:stop:step is expected');
 }

@@ -1,10 +1,34 @@
 /** @file How commands whose flags are settings read them: `--d-sae 1024` is `d_sae: 1024`, and so is `--set d_sae=1024`. */
-import { InvalidArgumentError } from 'commander';
+import type { Command } from 'commander';
+import { names, natural, number, numberOrShare, type Parser, positive, text } from './values.ts';
 
-/** A flag with its argument, and what help says about it: `['--d-sae <n>', 'number of latents']`. */
+/**
+ * A flag with its argument, and what help says about it: `['--d-sae <n>', 'number of latents']`. What the argument is called
+ * decides what it may be, see {@link PARSERS}.
+ */
 export type SettingFlag = readonly [flag: string, about: string];
 
-/** Flags that were given, under the settings' names; `--hook-names a,b` is a list. */
+/** What a flag's argument may be, by what it is called; text unless it is here. Bounds are the setting's own. */
+const PARSERS: Readonly<Record<string, Parser<unknown>>> = {
+  n: positive,
+  tokens: positive,
+  'n or 0': natural,
+  x: number,
+  'x or null': (value) => (value === 'null' ? null : number(value)),
+  'n or %': numberOrShare,
+  names,
+};
+
+/** Declares the flags. */
+export function addSettingFlags(command: Command, flags: readonly SettingFlag[]): void {
+  for (const [flag, about] of flags) {
+    const parse = PARSERS[/<(.*)>/.exec(flag)?.[1] ?? ''] ?? text;
+    // "{active}" of a sweep stands for values of its grid.
+    command.option(flag, about, (value: string) => (/^\{\w+\}$/.test(value) ? value : parse(value)));
+  }
+}
+
+/** Flags that were given, under the settings' names. */
 export function settingsOf(
   flags: readonly SettingFlag[],
   options: Record<string, unknown>,
@@ -12,31 +36,7 @@ export function settingsOf(
   const entries = flags.map(([flag]) => {
     const name = flag.slice(2, flag.indexOf(' '));
     const camel = name.replace(/-(.)/g, (_, letter: string) => letter.toUpperCase());
-    const given = options[camel];
-    const isList = name.startsWith('hook-names') && given !== undefined;
-    return [name.replaceAll('-', '_'), isList ? String(given).split(',') : given];
+    return [name.replaceAll('-', '_'), options[camel]] as const;
   });
   return Object.fromEntries(entries.filter(([, given]) => given !== undefined));
-}
-
-/** Numbers, true, false and null as such; anything else is text. */
-export function settingValue(text: string): unknown {
-  if (text === 'true' || text === 'false') return text === 'true';
-  if (text === 'null') return null;
-  const digits = text.replaceAll('_', '');
-  return text.trim() !== '' && Number.isFinite(Number(digits)) ? Number(digits) : text;
-}
-
-/** A number, with underscores if you like. */
-export function numberFlag(text: string): number {
-  const parsed = settingValue(text);
-  if (typeof parsed === 'number') return parsed;
-  throw new InvalidArgumentError('a number is expected');
-}
-
-/** Gathers `--set name=value`. */
-export function collectSettings(text: string, before: Record<string, unknown>): Record<string, unknown> {
-  const at = text.indexOf('=');
-  if (at < 1) throw new InvalidArgumentError('name=value is expected, such as adam_beta2=0.99');
-  return { ...before, [text.slice(0, at)]: settingValue(text.slice(at + 1)) };
 }

@@ -2,21 +2,21 @@
  * @file Flags that say where a data set's text stands and how it is packed, the same for every command that reads text
  * (harvest, train on a live model, evaluate, finetune): whatever an error about text advises can be taken there.
  */
-import { type Command, InvalidArgumentError } from 'commander';
+import type { Command } from 'commander';
 import { corpusSpecSchema, type TextChanges } from '../text/spec.ts';
-import { settingValue } from './setting-flags.ts';
+import { natural, type Parser, positive, separator, sequenceToken, text } from './values.ts';
 
 type Key = Exclude<keyof typeof corpusSpecSchema.shape, 'dataset'>;
 
 /** Flag, what it takes, and how that is read. */
-const FLAGS: readonly (readonly [key: Key, argument: string, parse: (text: string) => unknown])[] = [
-  ['text_column', '<name>', String],
-  ['tokens_column', '<name>', String],
-  ['document_separator', '<text>', String],
-  ['begin_sequence_token', '<bos, eos, id or null>', settingValue],
-  ['sequence_separator_token', '<bos, eos, id or null>', settingValue],
-  ['pool_tokens', '<n>', count],
-  ['skip_contexts', '<n>', count],
+const FLAGS: readonly (readonly [key: Key, argument: string, parse: Parser<unknown>])[] = [
+  ['text_column', '<name>', text],
+  ['tokens_column', '<name>', text],
+  ['document_separator', '<text>', separator],
+  ['begin_sequence_token', '<bos, eos, id or null>', sequenceToken],
+  ['sequence_separator_token', '<bos, eos, id or null>', sequenceToken],
+  ['pool_tokens', '<n>', positive],
+  ['skip_contexts', '<n>', natural],
 ];
 const SWITCHES = ['disable_concat_sequences', 'repack', 'special_tokens_in_text'] as const;
 
@@ -45,17 +45,4 @@ export function textOptions(options: Readonly<Record<string, unknown>>): TextCha
 /** Whether commander's name of an option is one of these flags. */
 export function isTextOption(camel: string): boolean {
   return [...FLAGS.map(([key]) => key), ...SWITCHES, 'prepend_bos'].some((key) => camelOf(key) === camel);
-}
-
-/** `50256,198`. */
-export function tokenIds(text: string): number[] {
-  const ids = text.split(',').map(settingValue);
-  if (ids.every((id) => Number.isInteger(id) && (id as number) >= 0)) return ids as number[];
-  throw new InvalidArgumentError('Expected token ids such as 50256,198.');
-}
-
-function count(text: string): number {
-  const value = settingValue(text);
-  if (Number.isInteger(value) && (value as number) >= 0) return value as number;
-  throw new InvalidArgumentError('a whole number from 0 on is expected');
 }

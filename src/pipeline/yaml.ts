@@ -54,6 +54,7 @@ export function applySetting(source: YamlSource, assignment: string): void {
   const at = assignment.indexOf('=');
   const path = assignment.slice(0, at).trim().split('.');
   if (at < 1 || path.some((key) => key === '')) throw badAssignment(assignment, 'no path before "="');
+  if (assignment.slice(at + 1).trim() === '') throw badAssignment(assignment, 'nothing behind "="');
   try {
     source.document.setIn(path, source.document.createNode(parse(assignment.slice(at + 1))));
   } catch (cause) {

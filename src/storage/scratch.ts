@@ -9,9 +9,9 @@ import { randomUUID } from 'node:crypto';
 import { mkdir, readdir, rename, rm, stat, statfs, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { StageContext } from '../context.ts';
-import { UnfoldError } from '../errors.ts';
 import { exists, sha256, writeFileAtomically } from '../files.ts';
 import { lockPath } from '../lock.ts';
+import { numberFromEnvironment } from '../number-text.ts';
 import { readFolder } from './local-folder.ts';
 
 /** Bytes of copies that no job uses, at most, where UNFOLD_SCRATCH_BYTES does not say otherwise. */
@@ -94,16 +94,7 @@ export class Scratch {
 }
 
 function limitOfEnvironment(): number {
-  const text = process.env.UNFOLD_SCRATCH_BYTES;
-  if (text === undefined || text === '') return DEFAULT_LIMIT;
-  const limit = Number(text);
-  if (limit >= 0) return limit;
-  throw new UnfoldError('bad-setting', {
-    where: 'UNFOLD_SCRATCH_BYTES',
-    expected: 'a number of bytes, as 100e9',
-    found: text,
-    todo: `correct it, or leave it out for ${DEFAULT_LIMIT}`,
-  });
+  return numberFromEnvironment('UNFOLD_SCRATCH_BYTES', { least: 0 }) ?? DEFAULT_LIMIT;
 }
 
 async function freeBytes(path: string): Promise<number> {

@@ -12,6 +12,7 @@ import {
 } from './backends/contract.ts';
 import { backends } from './backends/table.ts';
 import { CUDA_REMEDY, hasNvidiaDevice, tensorflowUsesGpu } from './backends/tensorflow.ts';
+import { checkEnvironment } from './environment.ts';
 import * as tf from './tf.ts';
 
 export type { Availability, BackendModule, BackendName } from './backends/contract.ts';
@@ -42,13 +43,14 @@ export function currentBackend(): BackendChoice | undefined {
  * Registers a backend and makes it tfjs's current one.
  * @param name `auto` takes `UNFOLD_BACKEND` if set, else the fastest one that runs here
  * @param context is told what was chosen and why, once per process and backend
- * @throws UnfoldError `bad-setting` for an unknown name, `no-backend` when the named one cannot run, with the remedy
+ * @throws UnfoldError `bad-setting` for an unknown name or environment variable, `no-backend` when the named one cannot run, with the remedy
  */
 export async function useBackend(
   name: BackendName | 'auto' = 'auto',
   context?: StageContext,
 ): Promise<BackendChoice> {
-  const wanted = name === 'auto' ? (process.env.UNFOLD_BACKEND ?? 'auto') : name;
+  checkEnvironment();
+  const wanted = name === 'auto' ? process.env.UNFOLD_BACKEND || 'auto' : name;
   const choice = wanted === 'auto' ? await automatic() : await named(checkedName(wanted));
   await activate(backends[choice.name]);
   if (current?.name !== choice.name) announce(choice, context);

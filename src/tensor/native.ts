@@ -71,7 +71,7 @@ const VARIANTS = ['baseline', 'avx2', 'avx512'];
 
 /** The fastest build that runs here, or a plainer one that UNFOLD_NATIVE_VARIANT names (to test it). */
 function chosenVariant(fastest: string): string {
-  const wish = VARIANTS.indexOf(process.env.UNFOLD_NATIVE_VARIANT ?? fastest);
+  const wish = VARIANTS.indexOf(process.env.UNFOLD_NATIVE_VARIANT || fastest);
   return VARIANTS[Math.min(wish < 0 ? VARIANTS.length : wish, VARIANTS.indexOf(fastest))]!;
 }
 

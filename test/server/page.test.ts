@@ -74,6 +74,8 @@ describe('our pages', () => {
     const log = await getJson<{ lines: string[]; next: number }>(server, `/api/jobs/${train.id}/log`);
     expect(log.lines).toEqual([`a line & ${HOSTILE}`]);
     expect(await getJson(server, `/api/jobs/${train.id}/log?after=${log.next}`)).toMatchObject({ lines: [] });
+    for (const odd of ['', '%20', '0x1', '-1', '1.5', 'x'])
+      expect((await fetch(`${server.url}api/jobs/${train.id}/log?after=${odd}`)).status, odd).toBe(400);
   });
 
   it('say what runs take on the disk', async () => {

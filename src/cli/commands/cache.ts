@@ -1,11 +1,12 @@
 /** @file `unfold cache`: activations of one input, under TransformerLens's names, into a safetensors file. */
-import { type Command, InvalidArgumentError } from 'commander';
+import type { Command } from 'commander';
 import { UnfoldError } from '../../errors.ts';
 import type { HookFlags } from '../../model/hook-names.ts';
 import type { ProcessOptions } from '../../model/process-weights.ts';
 import type { Recorded } from '../../model/record.ts';
 import type { Tokenizer } from '../../model/tokenizer.ts';
 import type { CommandIO, CommandSpec } from '../command.ts';
+import { integer } from '../values.ts';
 
 const command: CommandSpec = {
   name: 'cache',
@@ -128,10 +129,4 @@ async function print({ out, tokens, tensors }: Recorded, io: CommandIO): Promise
   ]);
   io.print(textTable(['name', 'shape', 'mean', 'norm'], rows));
   io.print(`tokens ${tokens.length} x ${tokens[0]!.length}; written to ${out}`);
-}
-
-function integer(text: string): number {
-  const value = Number(text);
-  if (Number.isInteger(value)) return value;
-  throw new InvalidArgumentError('an integer, please');
 }

@@ -1,8 +1,9 @@
 /** @file `unfold encode`: activations and reconstructions of rows from anywhere. */
-import { type Command, InvalidArgumentError } from 'commander';
+import type { Command } from 'commander';
 import type { EncodeOptions } from '../../coders/encode-file.ts';
 import { addCoderOptions, coderOptions } from '../coder-options.ts';
 import type { CommandSpec } from '../command.ts';
+import { positive } from '../values.ts';
 
 const command: CommandSpec = {
   name: 'encode',
@@ -28,7 +29,7 @@ finished run of unfold train, or a coder in any layout as it is (see unfold impo
       .requiredOption('--input <file>', 'safetensors file of the rows')
       .option('--tensor <name>', 'which of its tensors', 'input')
       .requiredOption('--out <file>', 'safetensors file to write')
-      .option('--batch-rows <n>', 'rows at a time', rows, 1024);
+      .option('--batch-rows <n>', 'rows at a time', positive, 1024);
     addCoderOptions(command);
   },
   async run(_args, options, io) {
@@ -55,10 +56,4 @@ function optionsOf(options: Record<string, unknown>): EncodeOptions {
   const { coder, input, tensor, out, batchRows } = options as Record<string, string>;
   const files = { coder: coder!, input: input!, tensor, out: out! };
   return { ...coderOptions(options), ...files, batch_rows: Number(batchRows) };
-}
-
-function rows(text: string): number {
-  const value = Number(text);
-  if (Number.isInteger(value) && value > 0) return value;
-  throw new InvalidArgumentError('a whole number above 0 is expected');
 }

@@ -1,13 +1,13 @@
 /** @file `unfold enqueue`: a pipeline, or a command below it, as jobs for workers. */
 import type { Command } from 'commander';
 import pc from 'picocolors';
-import { UnfoldError } from '../../errors.ts';
 import { pasteable } from '../../invocation.ts';
 import type { JobTree } from '../../jobs/flow.ts';
 import { enqueueCommands } from '../../jobs/kinds/from-command.ts';
 import { textTable } from '../../table.ts';
 import type { CommandIO, CommandSpec } from '../command.ts';
-import { addOptionsOf, collect, enqueueOptions } from '../enqueue-options.ts';
+import { addOptionsOf, enqueueOptions } from '../enqueue-options.ts';
+import { collect, numberIn } from '../values.ts';
 
 const command: CommandSpec = {
   name: 'enqueue',
@@ -37,7 +37,11 @@ same paths, or --out is an s3:// URL. A lost worker's job is tried again and goe
         'a setting in place of the file’s, e.g. train.lr=1e-3 (repeatable)',
         collect,
       )
-      .option('--parts <n>', 'into how many parts a stage may be split (default 16)')
+      .option(
+        '--parts <n>',
+        'into how many parts a stage may be split (default 16)',
+        numberIn({ whole: true, least: 1, most: 4096 }),
+      )
       .option('--dry-run', 'print the jobs and stop; no queue is needed');
     enqueueOptions(command);
   },
@@ -49,13 +53,13 @@ same paths, or --out is an s3:// URL. A lost worker's job is tried again and goe
       out?: string;
       set?: string[];
       tag?: string[];
-      parts?: string;
+      parts?: number;
     };
     const tree = await pipelineFlow(pipeline, {
       out,
       set,
       tags: tag,
-      ...(parts !== undefined && { parts: partsOf(parts) }),
+      ...(parts !== undefined && { parts }),
     });
     if (options.dryRun) return dryRun(tree, io);
     await enqueueTree(tree, options, io);
@@ -113,15 +117,4 @@ async function dryRun(tree: JobTree, io: CommandIO): Promise<void> {
     `${textTable(['job', 'queue', ''], shown)}\n${pc.dim(`into ${out}; ${pasteable('unfold enqueue …')} without --dry-run queues them`)}`,
   );
   io.emit({ flow, out, jobs: rows });
-}
-
-function partsOf(text: string): number {
-  const parts = Number(text);
-  if (Number.isInteger(parts) && parts >= 1 && parts <= 4096) return parts;
-  throw new UnfoldError('bad-setting', {
-    where: '--parts',
-    expected: 'a whole number from 1 to 4096',
-    found: text,
-    todo: 'as many as there are workers, or a few times that; 1 keeps stages whole',
-  });
 }

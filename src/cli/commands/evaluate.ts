@@ -1,9 +1,10 @@
 /** @file `unfold evaluate`: how good a coder is, alone and in its model. */
-import { type Command, InvalidArgumentError } from 'commander';
+import type { Command } from 'commander';
 import type { EvaluateCoderOptions } from '../../evaluate/evaluate-coder.ts';
 import { addCoderOptions } from '../coder-options.ts';
 import type { CommandSpec } from '../command.ts';
-import { addTextOptions, isTextOption, textOptions, tokenIds } from '../text-options.ts';
+import { addTextOptions, isTextOption, textOptions } from '../text-options.ts';
+import { ids, positive } from '../values.ts';
 
 const command: CommandSpec = {
   name: 'evaluate',
@@ -41,12 +42,12 @@ a flag says otherwise.`,
       )
       .option('--tokens <file>', 'token ids instead of text: [[id, id, …], …], used as they are')
       .option('--shards <dir>', 'stored activations instead of model and text')
-      .option('--max-tokens <n>', 'tokens of the dataset to use', integer, 65_536)
-      .option('--context-size <n>', "tokens in a context (default: the coder's, else 128)", integer)
+      .option('--max-tokens <n>', 'tokens of the dataset to use', positive, 65_536)
+      .option('--context-size <n>', "tokens in a context (default: the coder's, else 128)", positive)
       .option(
         '--batch-contexts <n>',
         'contexts in an evaluation batch; matters to the …_legacy metrics only',
-        integer,
+        positive,
         32,
       )
       .option('--hook-name <name>', "hook the coder reads (default: its cfg.json's)")
@@ -55,7 +56,7 @@ a flag says otherwise.`,
       .option(
         '--exclude-tokens <ids>',
         'leave out positions with these input tokens, separated by commas',
-        tokenIds,
+        ids,
       )
       .option('--per-token <file>', "write every position's losses and divergences (safetensors)")
       .option(
@@ -94,11 +95,4 @@ function flags(options: Record<string, unknown>): EvaluateCoderOptions {
     .map(([key, value]) => [key.replace(/[A-Z]/g, (c) => `_${c.toLowerCase()}`), value]);
   const text = textOptions(options);
   return { ...Object.fromEntries(named), ...(text && { text }) } as EvaluateCoderOptions;
-}
-
-function integer(text: string): number {
-  const value = Number(text.replaceAll('_', ''));
-  if (!Number.isInteger(value) || value < 1)
-    throw new InvalidArgumentError('Expected a whole number above 0.');
-  return value;
 }

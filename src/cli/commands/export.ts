@@ -1,7 +1,7 @@
 /** @file `unfold export`: coders in the layouts of other libraries. */
 import { type Command, Option } from 'commander';
-import { layerNumber } from '../coder-options.ts';
 import type { CommandSpec } from '../command.ts';
+import { natural } from '../values.ts';
 
 const command: CommandSpec = {
   name: 'export',
@@ -30,7 +30,7 @@ with the reason. What was written is opened again and compared with the original
           .makeOptionMandatory(),
       )
       .requiredOption('--out <dir>', 'folder to write')
-      .option('--layer <n>', 'of sets: the coder of this layer only', layerNumber)
+      .option('--layer <n>', 'of sets: the coder of this layer only', natural)
       .option('--hook <name>', 'of sets: the coders that read or write this hook only')
       .option('--name <name>', 'of sets: the coder of this name only')
       .option('--hookpoint <name>', "sparsify: the module's name, where it does not follow from the hook")

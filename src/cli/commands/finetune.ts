@@ -4,8 +4,9 @@ import type { FinetuneOptions, FinetuneResult } from '../../finetune/finetune.ts
 import { pasteable } from '../../invocation.ts';
 import { addCoderOptions, coderOptions } from '../coder-options.ts';
 import type { CommandIO, CommandSpec } from '../command.ts';
-import { collectSettings, numberFlag, type SettingFlag, settingsOf, settingValue } from '../setting-flags.ts';
-import { addTextOptions, textOptions, tokenIds } from '../text-options.ts';
+import { addSettingFlags, type SettingFlag, settingsOf } from '../setting-flags.ts';
+import { addTextOptions, textOptions } from '../text-options.ts';
+import { collectSettings, ids, positive } from '../values.ts';
 
 /** The loss is a choice among names, which commander checks. */
 const LOSS_FLAG: SettingFlag = ['--loss <name>', ''];
@@ -23,12 +24,12 @@ const SETTING_FLAGS: readonly SettingFlag[] = [
   ['--lr-warm-up-steps <n or %>', 'linear warm-up (default 5%)'],
   ['--lr-decay-steps <n or %>', 'linear decay to 0 at the end (default 50%)'],
   [
-    '--target-l0 <x>',
+    '--target-l0 <x or null>',
     'standard, jumprelu, gated: L0 to end at (default: as it is; null: leave it to the coefficient)',
   ],
-  ['--eval-tokens <n>', 'tokens kept apart, to evaluate on before and after; 0: do not (default 16384)'],
-  ['--checkpoint-every-minutes <x>', 'checkpoints to resume from (default 5)'],
-  ['--seed <n>', 'seed of the order of contexts (default 42)'],
+  ['--eval-tokens <n or 0>', 'tokens kept apart, to evaluate on before and after; 0: do not (default 16384)'],
+  ['--checkpoint-every-minutes <x or null>', 'checkpoints to resume from (default 5)'],
+  ['--seed <n or 0>', 'seed of the order of contexts (default 42)'],
 ];
 
 const command: CommandSpec = {
@@ -68,8 +69,8 @@ the same command goes on. The result is in final/, in SAELens's layout; its cfg.
         'text: a file, folder, glob, or a folder in datasets/ with a manifest',
       )
       .option('--tokens <file>', 'token ids instead of text: [[id, id, …], …], used as they are')
-      .option('--max-tokens <n>', 'tokens of the dataset to use (default: what the run needs)', numberFlag)
-      .option('--context-size <n>', "tokens in a context (default: the coder's, else 128)", numberFlag)
+      .option('--max-tokens <n>', 'tokens of the dataset to use (default: what the run needs)', positive)
+      .option('--context-size <n>', "tokens in a context (default: the coder's, else 128)", positive)
       .addOption(
         new Option('--loss <name>', 'KL(model || spliced model), or cross-entropy (default kl)').choices([
           'kl',
@@ -82,11 +83,11 @@ the same command goes on. The result is in final/, in SAELens's layout; its cfg.
       .option(
         '--exclude-tokens <ids>',
         'leave out positions with these input tokens, separated by commas',
-        tokenIds,
+        ids,
       )
       .option('--config <file>', 'YAML or JSON with settings')
       .option('--set <name=value>', 'any setting; may be repeated', collectSettings, {});
-    for (const [flag, about] of SETTING_FLAGS) command.option(flag, about, settingValue);
+    addSettingFlags(command, SETTING_FLAGS);
     addTextOptions(command, "the coder's");
   },
   async run(_args, options, io) {

@@ -1,8 +1,9 @@
 /** @file `unfold generate`: continues a prompt and streams the text. */
-import { type Command, InvalidArgumentError } from 'commander';
+import type { Command } from 'commander';
 import type { GenerateOptions } from '../../model/generate.ts';
 import type { Tokenizer } from '../../model/tokenizer.ts';
 import type { CommandSpec } from '../command.ts';
+import { natural, numberIn, positive } from '../values.ts';
 
 const command: CommandSpec = {
   name: 'generate',
@@ -24,15 +25,19 @@ given; the same seed gives the same text.`,
     command
       .requiredOption('--model <dir or id>', 'a Hugging Face GPT-2: folder or hub id')
       .requiredOption('--prompt <text>', 'text to continue; BOS goes in front')
-      .option('--max-new-tokens <n>', 'tokens to add', number, 20)
+      .option('--max-new-tokens <n>', 'tokens to add', natural, 20)
       .option(
         '--temperature <t>',
         '0 takes the most likely token (default; 1 if another sampling option is given)',
-        number,
+        numberIn({ least: 0 }),
       )
-      .option('--top-k <k>', 'draw from the k most likely tokens', number)
-      .option('--top-p <p>', 'draw from the most likely tokens that reach this probability', number)
-      .option('--seed <n>', 'seed of the draws (default 0)', number)
+      .option('--top-k <k>', 'draw from the k most likely tokens', positive)
+      .option(
+        '--top-p <p>',
+        'draw from the most likely tokens that reach this probability',
+        numberIn({ least: 0, above: true, most: 1 }),
+      )
+      .option('--seed <n>', 'seed of the draws (default 0)', natural)
       .option('--stop-at-eos', "end at the model's end token")
       .option('--no-kv-cache', 'compute the whole text again for every token')
       .option('--no-prepend-bos', 'leave BOS out in front of the prompt');
@@ -94,10 +99,4 @@ function streamTo(tokenizer: Tokenizer, prompt: string): { add: (id: number) => 
       process.stdout.write('\n');
     },
   };
-}
-
-function number(text: string): number {
-  const value = Number(text);
-  if (text.trim() !== '' && Number.isFinite(value)) return value;
-  throw new InvalidArgumentError('a number, please');
 }

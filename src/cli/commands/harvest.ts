@@ -1,9 +1,10 @@
 /** @file `unfold harvest`: text through a model, activations at hook points into Arrow shards. */
-import { type Command, InvalidArgumentError } from 'commander';
+import { type Command, Option } from 'commander';
 import type { HarvestOptions, HarvestResult } from '../../harvest/harvest.ts';
 import type { CommandIO, CommandSpec } from '../command.ts';
 import { addRowOptions } from '../row-options.ts';
 import { addTextOptions, textOptions } from '../text-options.ts';
+import { names, natural, positive } from '../values.ts';
 
 const command: CommandSpec = {
   name: 'harvest',
@@ -42,17 +43,19 @@ A file for --config: {model: checkpoints/novels-4l, text: {dataset: novels, max_
         '--dataset <path or name>',
         'text: a file, folder, glob, or a folder in datasets/ with a manifest',
       )
-      .option('--hooks, --hook-names <names>', 'hook points, separated by commas', list)
+      .option('--hooks, --hook-names <names>', 'hook points, separated by commas', names)
       .requiredOption('--out <dir>', 'folder for the shards')
-      .option('--context-size <tokens>', 'tokens in a context, BOS included (default 128)', integer)
-      .option('--max-tokens <tokens>', 'tokens to use at most (default: the whole dataset)', integer)
-      .option('--seed <n>', 'seed of the order of contexts (default 42)', integer)
-      .option(
-        '--dtype <type>',
-        'float32 (default), float16 (half the disk) or bfloat16 (faster; its deviation is measured)',
+      .option('--context-size <tokens>', 'tokens in a context, BOS included (default 128)', positive)
+      .option('--max-tokens <tokens>', 'tokens to use at most (default: the whole dataset)', positive)
+      .option('--seed <n>', 'seed of the order of contexts (default 42)', natural)
+      .addOption(
+        new Option(
+          '--dtype <type>',
+          'float32 (default), float16 (half the disk) or bfloat16 (faster; its deviation is measured)',
+        ).choices(['float32', 'float16', 'bfloat16']),
       )
-      .option('--batch-contexts <n>', 'contexts in one forward pass (default 32)', integer)
-      .option('--shard-rows <rows>', 'rows in a shard, about (default 131072)', integer)
+      .option('--batch-contexts <n>', 'contexts in one forward pass (default 32)', positive)
+      .option('--shard-rows <rows>', 'rows in a shard, about (default 131072)', positive)
       .option('--shards <range>', 'make only these shards, e.g. 3..7 (from 0, both ends included)')
       .option('--force', 'start although the disk seems too small');
     addRowOptions(command);
@@ -117,16 +120,4 @@ async function print(result: HarvestResult, io: CommandIO): Promise<void> {
     `${out}: ${rows.toLocaleString('en')} ${result.dtype} rows, ${shards} shards (${shards_made} made now, ${shards_skipped} were there), ${(bytes / 1e6).toFixed(1)} MB${speed}`,
   );
   io.print(complete ? 'complete' : 'not complete: other shards are still to be made (--shards)');
-}
-
-const list = (value: string): string[] =>
-  value
-    .split(',')
-    .map((name) => name.trim())
-    .filter(Boolean);
-
-function integer(value: string): number {
-  const number = Number(value.replaceAll('_', ''));
-  if (Number.isSafeInteger(number)) return number;
-  throw new InvalidArgumentError('a whole number is expected');
 }

@@ -5,6 +5,7 @@ import type { QueueConnection } from '../../jobs/redis/open.ts';
 import { JOB_STATES, type JobState, type SnapshotFilter } from '../../jobs/watch/view.ts';
 import type { CommandSpec } from '../command.ts';
 import { knownStages } from '../stage-names.ts';
+import { collect } from '../values.ts';
 import cancel from './jobs/cancel.ts';
 import clean from './jobs/clean.ts';
 import log from './jobs/log.ts';
@@ -85,10 +86,6 @@ async function refuseUnknown(connection: QueueConnection, word: string): Promise
     const { kind, lesson } = error;
     throw new UnfoldError(kind, { ...lesson, todo: `${lesson.todo}; or did you mean unfold jobs ${meant}?` });
   });
-}
-
-function collect(value: string, earlier: string[] = []): string[] {
-  return [...earlier, value];
 }
 
 function state(value: string, earlier: string[] = []): string[] {

@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import pc from 'picocolors';
 import type { StagePlan } from '../../pipeline/run-stages.ts';
 import type { CommandSpec } from '../command.ts';
+import { collect } from '../values.ts';
 
 const command: CommandSpec = {
   name: 'run',
@@ -33,14 +34,13 @@ Paths in it are looked for in the current directory, beside the file, and in the
         '--set <path=value>',
         'a setting in place of the file’s, e.g. train.lr=1e-3 (repeatable)',
         collect,
-        [],
       )
       .option('--from <stage>', 'make this stage and those that depend on it again')
       .option('--dry-run', 'say what would be done and stop');
   },
   async run([pipeline = ''], options, io) {
     const { planPipeline, pipelineJson, runPipeline } = await import('../../pipeline/pipeline.ts');
-    const { out, set, from } = options as { out?: string; set: string[]; from?: string };
+    const { out, set, from } = options as { out?: string; set?: string[]; from?: string };
     if (options.dryRun) {
       const plans = await planPipeline(pipeline, { out, set, from });
       io.print(plans.map(planLine).join('\n'));
@@ -61,10 +61,6 @@ Paths in it are looked for in the current directory, beside the file, and in the
 };
 
 export default command;
-
-function collect(value: string, earlier: string[]): string[] {
-  return [...earlier, value];
-}
 
 function planLine({ name, state, dir, seconds }: StagePlan): string {
   const what = {

@@ -1,6 +1,6 @@
 /** @file `unfold serve`: watch the queue in a browser, and by Prometheus. */
-import { UnfoldError } from '../../errors.ts';
 import type { CommandSpec } from '../command.ts';
+import { port } from '../values.ts';
 
 const command: CommandSpec = {
   name: 'serve',
@@ -27,7 +27,7 @@ const command: CommandSpec = {
         '--queue <url>',
         'the queue’s Redis (default: UNFOLD_QUEUE, else the private server of this machine)',
       )
-      .option('--port <number>', 'port to listen on; 0: any that is free', '7870')
+      .option('--port <number>', 'port to listen on; 0: any that is free', port, 7870)
       .option('--host <address>', 'address to listen on; 0.0.0.0: all networks', '127.0.0.1')
       .option('--read-only', 'nothing can be changed from here')
       .option(
@@ -41,7 +41,7 @@ const command: CommandSpec = {
     const server = await startServer(
       {
         ...(typeof options.queue === 'string' ? { queue: options.queue } : {}),
-        port: portOf(String(options.port)),
+        port: options.port as number,
         host: String(options.host),
         readOnly: Boolean(options.readOnly),
         ...tokenOf(options.token),
@@ -67,17 +67,6 @@ const command: CommandSpec = {
 };
 
 export default command;
-
-function portOf(text: string): number {
-  const port = Number(text);
-  if (/^\d+$/.test(text) && port < 65_536) return port;
-  throw new UnfoldError('bad-option', {
-    where: '--port',
-    expected: 'a number from 0 to 65535',
-    found: text,
-    todo: 'for example --port 7870',
-  });
-}
 
 /** The environment is the better place for a secret: arguments are seen by everybody on the machine. */
 function tokenOf(given: unknown): { token?: string } {

@@ -1,11 +1,12 @@
 /** @file `unfold synth`: coders against features that are known. */
-import { type Command, InvalidArgumentError, Option } from 'commander';
+import { type Command, Option } from 'commander';
 import { UnfoldError } from '../../errors.ts';
 import type { SynthFlags } from '../../jobs/kinds/synth.ts';
 import type { SynthCoderResult, SynthResult } from '../../synth/synth.ts';
 import type { ToyOptions } from '../../synth/toy.ts';
 import { addCoderOptions, coderOptions } from '../coder-options.ts';
 import type { CommandIO, CommandSpec } from '../command.ts';
+import { positive, probabilities, seeds } from '../values.ts';
 
 const command: CommandSpec = {
   name: 'synth',
@@ -44,10 +45,10 @@ written. The model is drawn here from its settings: a coder of another program's
       .option('--out <dir>', 'folder of runs and results')
       .option('--coder <path>', 'evaluate this coder on the model of FILE instead of training')
       .option('--seeds <list>', 'training seeds, instead of those of the file: 1,2,3', seeds)
-      .option('--training-tokens <n>', 'rows to train on, instead of those of the file', count)
-      .option('--samples <n>', 'rows to evaluate on', count)
+      .option('--training-tokens <n>', 'rows to train on, instead of those of the file', positive)
+      .option('--samples <n>', 'rows to evaluate on', positive)
       .addOption(new Option('--toy', 'the toy model of superposition instead'))
-      .option('--features <n>', '--toy: features', count, 5)
+      .option('--features <n>', '--toy: features', positive, 5)
       .option(
         '--probabilities <list>',
         '--toy: how often each feature fires',
@@ -160,22 +161,4 @@ async function toy(options: ToyOptions, io: CommandIO): Promise<void> {
   ]);
   io.print(textTable(['fires in', 'features a dimension', 'loss'], rows));
   io.print(`picture: ${result.picture}`);
-}
-
-function count(text: string): number {
-  const value = Number(text.replaceAll('_', ''));
-  if (Number.isInteger(value) && value > 0) return value;
-  throw new InvalidArgumentError('a whole number above 0 is expected');
-}
-
-function seeds(text: string): number[] {
-  const values = text.split(',').map(Number);
-  if (values.every((seed) => Number.isInteger(seed) && seed >= 0)) return values;
-  throw new InvalidArgumentError('whole numbers with commas are expected, such as 1,2,3');
-}
-
-function probabilities(text: string): number[] {
-  const values = text.split(',').map(Number);
-  if (values.every((p) => p > 0 && p <= 1)) return values;
-  throw new InvalidArgumentError('numbers above 0 and up to 1 with commas are expected, such as 1,0.1,0.01');
 }

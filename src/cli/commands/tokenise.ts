@@ -4,6 +4,7 @@ import { UnfoldError } from '../../errors.ts';
 import type { Tokenizer } from '../../model/tokenizer.ts';
 import type { TokenisedText } from '../../text/tokenise.ts';
 import type { CommandIO, CommandSpec } from '../command.ts';
+import { natural } from '../values.ts';
 
 /** Above this a JSON object is written piece by piece: one string would be too long. */
 const ONE_STRING = 2 ** 20;
@@ -14,7 +15,7 @@ interface Options {
   file?: string;
   special?: boolean;
   prependBos?: boolean;
-  limit: string;
+  limit: number;
 }
 
 const command: CommandSpec = {
@@ -44,11 +45,11 @@ const command: CommandSpec = {
       .option('--file <path>', 'a text file of any size (.gz is looked through); default: stdin')
       .option('--special', 'special tokens written in the text are special')
       .option('--prepend-bos', 'begin with the BOS token')
-      .option('--limit <n>', 'tokens shown in the table, 0 for all', '100');
+      .option('--limit <n>', 'tokens shown in the table, 0 for all', natural, 100);
   },
   async run(_args, options, io) {
     const settings = options as unknown as Options;
-    const limit = parseLimit(settings.limit);
+    const limit = settings.limit || Number.POSITIVE_INFINITY;
     const { loadTokenizer } = await import('../../model/tokenizer.ts');
     const tokenizer = await loadTokenizer(settings.model, io.context);
     const found = withBos(await read(settings, tokenizer, io), tokenizer, settings);
@@ -58,18 +59,6 @@ const command: CommandSpec = {
 };
 
 export default command;
-
-function parseLimit(value: string): number {
-  const limit = Number(value);
-  if (Number.isInteger(limit) && limit >= 0) return limit || Number.POSITIVE_INFINITY;
-  const lesson = {
-    where: '--limit',
-    expected: 'a whole number',
-    found: value,
-    todo: 'give how many tokens to show, or 0',
-  };
-  throw new UnfoldError('bad-option', lesson);
-}
 
 async function read(settings: Options, tokenizer: Tokenizer, { context }: CommandIO): Promise<TokenisedText> {
   const { tokeniseFile, tokeniseStream, tokeniseText } = await import('../../text/tokenise.ts');

@@ -1,13 +1,14 @@
 /** @file `unfold train`: a coder on activation rows, or several in one pass. */
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { pasteable } from '../../invocation.ts';
 import type { SweepFlags, TrainFlags } from '../../train/command.ts';
 import type { SweepResult } from '../../train/sweep.ts';
 import type { TrainResult } from '../../train/train.ts';
 import type { CommandIO, CommandSpec } from '../command.ts';
 import { addRowOptions } from '../row-options.ts';
-import { collectSettings, numberFlag, type SettingFlag, settingsOf, settingValue } from '../setting-flags.ts';
+import { addSettingFlags, type SettingFlag, settingsOf } from '../setting-flags.ts';
 import { addTextOptions, isTextOption, textOptions } from '../text-options.ts';
+import { collectSettings, positive } from '../values.ts';
 
 /** Flags that are settings of their own; every other setting goes through --set or --config. */
 const SETTING_FLAGS: readonly SettingFlag[] = [
@@ -20,8 +21,8 @@ const SETTING_FLAGS: readonly SettingFlag[] = [
   ['--hook-names <names>', 'crosscoders, cross-layer transcoders: hooks that are read, a,b,c'],
   ['--hook-names-out <names>', 'cross-layer transcoders: hooks that are predicted, one for each input'],
   ['--d-sae <n>', 'number of latents (default: 16 for each dimension)'],
-  ['--k <n>', 'topk and its kin: active latents a row (default 100)'],
-  ['--target-l0 <x>', 'standard, jumprelu, gated: mean number of active latents a row to end at'],
+  ['--k <x>', 'topk and its kin: active latents a row (default 100)'],
+  ['--target-l0 <x or null>', 'standard, jumprelu, gated: mean number of active latents a row to end at'],
   ['--l1-coefficient <x>', 'standard: weight of the sparsity penalty (default 1)'],
   ['--training-tokens <n>', 'rows to train on, several epochs if need be (default 2000000)'],
   ['--train-batch-size-tokens <n>', 'rows a step (default 4096)'],
@@ -37,9 +38,9 @@ const SETTING_FLAGS: readonly SettingFlag[] = [
     '--dead-feature-window <tokens>',
     'a latent is dead after so many tokens without firing (default: a twentieth of the run)',
   ],
-  ['--checkpoint-every-minutes <x>', 'checkpoints to resume from (default 5)'],
-  ['--seed <n>', 'seed of the weights (default 42)'],
-  ['--data-seed <n>', 'seed of the order of rows (default: the same)'],
+  ['--checkpoint-every-minutes <x or null>', 'checkpoints to resume from (default 5)'],
+  ['--seed <n or 0>', 'seed of the weights (default 42)'],
+  ['--data-seed <n or 0>', 'seed of the order of rows (default: the same)'],
 ];
 
 const command: CommandSpec = {
@@ -81,16 +82,20 @@ blocks.{layer}.ln2.hook_normalized with grid: {layer: [0, 1, 2, 3]} makes a tran
       .option('--shards <dir>', 'rows from a folder of shards')
       .option('--model <dir or id>', 'rows from a model instead: folder or hub id of a GPT-2')
       .option('--dataset <path or name>', 'text for the model')
-      .option('--max-tokens <n>', 'tokens of the text to use', numberFlag)
-      .option('--context-size <n>', 'tokens in a context (default 128)', numberFlag)
+      .option('--max-tokens <n>', 'tokens of the text to use', positive)
+      .option('--context-size <n>', 'tokens in a context (default 128)', positive)
       .requiredOption('--out <dir>', 'run directory')
       .option('--config <file>', 'YAML or JSON with settings')
       .option('--sweep <file>', 'YAML or JSON with settings and coders: several in one pass')
       .option('--set <name=value>', 'any setting; may be repeated', collectSettings, {})
-      .option('--resume <when>', 'auto (default): go on if the run was begun; never: refuse then', 'auto');
+      .addOption(
+        new Option('--resume <when>', 'auto: go on if the run was begun; never: refuse then')
+          .choices(['auto', 'never'])
+          .default('auto'),
+      );
     addRowOptions(command);
     addTextOptions(command);
-    for (const [flag, about] of SETTING_FLAGS) command.option(flag, about, settingValue);
+    addSettingFlags(command, SETTING_FLAGS);
   },
   async run(_args, options, io) {
     const { runSweep, runTraining } = await import('../../train/command.ts');

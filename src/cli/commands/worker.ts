@@ -1,11 +1,11 @@
 /** @file `unfold worker`: does the queue's jobs on this machine until it is stopped. */
 import { type Command, Option } from 'commander';
-import { UnfoldError } from '../../errors.ts';
 import type { WorkerOptions } from '../../jobs/worker/options.ts';
 import type { RunningWorker } from '../../jobs/worker/worker.ts';
 import type { CommandSpec } from '../command.ts';
 import { knownStages } from '../stage-names.ts';
 import { duration } from '../terminal.ts';
+import { names, numberIn, port, positive } from '../values.ts';
 
 const BACKENDS = ['auto', 'native', 'tensorflow', 'webgpu', 'wasm', 'cpu'];
 
@@ -33,29 +33,52 @@ jobs retry. A paused queue is waited for.`,
   configure(command: Command) {
     command
       .option('--queue <url>', 'which Redis (default UNFOLD_QUEUE, else the private one of this machine)')
-      .option('--concurrency <n>', 'jobs at a time; one uses all cores', '1')
-      .option('--stages <names>', 'only these, with commas: train,evaluate (default: all)', split)
-      .option('--tags <names>', 'what this machine offers to jobs that ask for it, with commas: gpu', split)
-      .option('--deadline <seconds>', 'time for a checkpoint when it is stopped', '60')
-      .option('--lock-seconds <seconds>', 'silence after which a worker counts as lost', '60')
+      .option(
+        '--concurrency <n>',
+        'jobs at a time; one uses all cores',
+        numberIn({ whole: true, least: 1, most: 256 }),
+        1,
+      )
+      .option('--stages <names>', 'only these, with commas: train,evaluate (default: all)', names)
+      .option('--tags <names>', 'what this machine offers to jobs that ask for it, with commas: gpu', names)
+      .option(
+        '--deadline <seconds>',
+        'time for a checkpoint when it is stopped',
+        numberIn({ least: 0, most: 86_400 }),
+        60,
+      )
+      .option(
+        '--lock-seconds <seconds>',
+        'silence after which a worker counts as lost',
+        numberIn({ least: 0.5, most: 86_400 }),
+        60,
+      )
       .option(
         '--memory-limit <GB>',
         'a child process above it does no further job (default: a quarter of all)',
+        numberIn({ least: 0, above: true, most: 1e9 }),
       )
       .option('--scratch <dir>', 'folder for copies of what lies on s3://')
       .option('--drain', 'end when nothing is left that it could do')
-      .option('--max-jobs <n>', 'end after so many jobs')
-      .option('--port <number>', 'serve /health, /ready and /metrics (Prometheus) there; 0: any that is free')
+      .option('--max-jobs <n>', 'end after so many jobs', positive)
+      .option(
+        '--port <number>',
+        'serve /health, /ready and /metrics (Prometheus) there; 0: any that is free',
+        port,
+      )
       .option('--host <address>', 'address of that port; 0.0.0.0: all networks', '127.0.0.1')
       .addOption(new Option('--backend <name>', 'where tensors live').choices(BACKENDS).default('auto'));
   },
   async run(_args, options, io) {
     const { startWorker } = await import('../../jobs/worker/worker.ts');
     const settings = workerOptions(options);
-    const port = portOf(options.port);
     const worker = await startWorker(settings, io.context);
     io.print(`worker ${worker.id} on ${worker.backend}, queue ${worker.queue}\n  does ${scope(settings)}`);
-    const endpoints = await endpointsOf(worker, port, String(options.host)).catch(async (error) => {
+    const endpoints = await endpointsOf(
+      worker,
+      options.port as number | undefined,
+      String(options.host),
+    ).catch(async (error) => {
       await worker.close();
       throw error;
     });
@@ -73,58 +96,36 @@ jobs retry. A paused queue is waited for.`,
 export default command;
 
 function workerOptions(options: Record<string, unknown>): WorkerOptions {
-  const { queue, stages, tags, scratch, memoryLimit, maxJobs } = options as Record<
-    string,
-    string | undefined
-  >;
+  const { queue, stages, tags, scratch, memoryLimit, maxJobs, ...always } = options as {
+    queue?: string;
+    stages?: string[];
+    tags?: string[];
+    scratch?: string;
+    memoryLimit?: number;
+    maxJobs?: number;
+    concurrency: number;
+    deadline: number;
+    lockSeconds: number;
+  };
   return {
     ...(queue && { queue }),
     ...(scratch && { scratch }),
-    ...(stages && { stages: knownStages(stages as unknown as string[], '--stages') }),
-    ...(tags && { tags: tags as unknown as string[] }),
-    ...(memoryLimit && { memoryLimit: 1e9 * number('--memory-limit', memoryLimit, { above: 0 }) }),
-    ...(maxJobs && { maxJobs: number('--max-jobs', maxJobs, { whole: true, above: 0 }) }),
-    concurrency: number('--concurrency', options.concurrency, { whole: true, above: 0, most: 256 }),
-    deadlineSeconds: number('--deadline', options.deadline, { most: 86_400 }),
-    lockMilliseconds: 1000 * number('--lock-seconds', options.lockSeconds, { above: 0.499, most: 86_400 }),
+    ...(stages && { stages: knownStages(stages, '--stages') }),
+    ...(tags && { tags }),
+    ...(memoryLimit && { memoryLimit: 1e9 * memoryLimit }),
+    ...(maxJobs && { maxJobs }),
+    concurrency: always.concurrency,
+    deadlineSeconds: always.deadline,
+    lockMilliseconds: 1000 * always.lockSeconds,
     backend: String(options.backend),
     drain: Boolean(options.drain),
   };
 }
 
-const portOf = (port: unknown) =>
-  port === undefined ? undefined : number('--port', port, { whole: true, most: 65_535 });
-
 async function endpointsOf(worker: RunningWorker, port: number | undefined, host: string) {
   if (port === undefined) return undefined;
   const { workerEndpoints } = await import('../../server/worker-endpoints.ts');
   return workerEndpoints(worker, { port, host });
-}
-
-interface Range {
-  whole?: boolean;
-  above?: number;
-  most?: number;
-}
-
-function number(name: string, text: unknown, { whole, above = -1e-9, most = 1e9 }: Range): number {
-  const value = Number(text);
-  const kind = whole ? 'a whole number' : 'a number';
-  if (String(text).trim() !== '' && value > above && value <= most && (!whole || Number.isInteger(value)))
-    return value;
-  throw new UnfoldError('bad-setting', {
-    where: `unfold worker ${name}`,
-    expected: `${kind}${above >= 0 ? ` above ${above}` : ', 0 or more'}${most < 1e9 ? `, at most ${most}` : ''}`,
-    found: String(text),
-    todo: 'unfold worker --help says what it means',
-  });
-}
-
-function split(names: string): string[] {
-  return names
-    .split(',')
-    .map((name) => name.trim())
-    .filter((name) => name !== '');
 }
 
 function scope({ stages, tags = [], concurrency = 1 }: WorkerOptions): string {

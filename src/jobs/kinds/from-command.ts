@@ -2,7 +2,7 @@
  * @file `unfold enqueue COMMAND …`: the commands that can be jobs, with their own flags and help, and the queue's flags
  * beside them. What the flags mean is decided by the command itself (`job` in cli/command.ts), once.
  */
-import { type Command, InvalidArgumentError, Option } from 'commander';
+import { type Command, Option } from 'commander';
 import type { CommandIO, CommandSpec } from '../../cli/command.ts';
 import encode from '../../cli/commands/encode.ts';
 import evaluate from '../../cli/commands/evaluate.ts';
@@ -10,6 +10,7 @@ import finetune from '../../cli/commands/finetune.ts';
 import harvest from '../../cli/commands/harvest.ts';
 import synth from '../../cli/commands/synth.ts';
 import train from '../../cli/commands/train.ts';
+import { numberIn, positive } from '../../cli/values.ts';
 import { internal } from '../../errors.ts';
 import type { JobRequest } from './kind.ts';
 
@@ -39,12 +40,12 @@ can mend (which is not tried again), or memory left behind.`,
   configure(command: Command) {
     command
       .requiredOption('--out <dir>', 'folder that every worker sees')
-      .option('--seconds <x>', 'of work', number, 5)
-      .option('--steps <n>', 'with a checkpoint after each (default: one a second)', number)
+      .option('--seconds <x>', 'of work', numberIn({ least: 0, most: 86_400 }), 5)
+      .option('--steps <n>', 'with a checkpoint after each (default: one a second)', positive)
       .option('--busy', 'compute without pause instead of waiting')
-      .option('--tokens <n>', 'tokens that it says it has seen', number)
+      .option('--tokens <n>', 'tokens that it says it has seen', positive)
       .addOption(new Option('--fail <how>', 'half-way').choices(['crash', 'error', 'user', 'leak']))
-      .option('--failures <n>', 'so many starts fail, later ones do not (default: all)', number)
+      .option('--failures <n>', 'so many starts fail, later ones do not (default: all)', positive)
       .option('--text <text>', 'a line for its log');
   },
   run: () => internal('a probe is a job only'),
@@ -95,10 +96,4 @@ function examplesOf({ name, examples }: CommandSpec): CommandSpec['examples'] {
   return own.length > 0
     ? own.map(([line, meaning]) => [line.replace(`unfold ${name} `, `unfold enqueue ${name} `), meaning])
     : [OTHER_EXAMPLES[name] ?? internal(`no example of unfold enqueue ${name}`)];
-}
-
-function number(text: string): number {
-  const value = Number(text.replaceAll('_', ''));
-  if (text.trim() !== '' && Number.isFinite(value)) return value;
-  throw new InvalidArgumentError('a number is expected');
 }

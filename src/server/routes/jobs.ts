@@ -1,7 +1,9 @@
 /** @file `/api/jobs/ID` and its log, and `/api/workers`. */
+import { UnfoldError } from '../../errors.ts';
 import { jobMessage } from '../../jobs/message.ts';
 import { jsonOf, queueKey } from '../../jobs/watch/read.ts';
 import type { JobView } from '../../jobs/watch/view.ts';
+import { numberWithin } from '../../number-text.ts';
 import { findJob } from '../find.ts';
 import { lineageOf } from '../lineage.ts';
 import type { Routes, World } from '../world.ts';
@@ -19,14 +21,26 @@ export const jobRoutes: Routes = (app, world) => {
   });
   app.get('/api/jobs/:id/log', async (c) => {
     const { job } = await findJob(world, c.req.param('id'), c.req.query('queue'));
-    const after = Number(c.req.query('after') ?? Number.NaN);
-    return c.json(await readLog(world, job, Number.isSafeInteger(after) && after >= 0 ? after : undefined));
+    return c.json(await readLog(world, job, lineNumber(c.req.query('after'))));
   });
   app.get('/api/workers', async (c) => {
     const { workers, at, trouble } = await world.feed.now();
     return c.json({ at, workers, ...(trouble ? { trouble } : {}) }, trouble ? 503 : 200);
   });
 };
+
+/** @throws UnfoldError `bad-setting` */
+function lineNumber(text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  const after = numberWithin(text, { whole: true, least: 0 });
+  if (after !== undefined) return after;
+  throw new UnfoldError('bad-setting', {
+    where: 'after',
+    expected: 'the number of a line, from 0 on: the last answer’s “next”',
+    found: JSON.stringify(text),
+    todo: 'leave it out for the end of the log',
+  });
+}
 
 /** A job's message as it lies in Redis: `value` if it is JSON, `message` if it is valid besides, `text` for reading. */
 export async function readData({ connection }: World, { queue, id }: JobView) {

@@ -4,6 +4,7 @@
  */
 import { MathBackendCPU } from '@tensorflow/tfjs-backend-cpu';
 import { internal } from '../../errors.ts';
+import { numberFromEnvironment } from '../../number-text.ts';
 import type { NativeAddon } from '../native.ts';
 import type * as tf from '../tf.ts';
 import { BufferPool, type PoolStatistics } from './native-pool.ts';
@@ -27,8 +28,7 @@ const arrayTypes = { float32: Float32Array, int32: Int32Array, bool: Uint8Array 
 
 /** Idle memory that may wait for its next use: `UNFOLD_POOL_MB`, by default 256. */
 function poolLimit(): number {
-  const megabytes = Number(process.env.UNFOLD_POOL_MB ?? 256);
-  return (Number.isFinite(megabytes) && megabytes >= 0 ? megabytes : 256) * 2 ** 20;
+  return (numberFromEnvironment('UNFOLD_POOL_MB', { least: 0 }) ?? 256) * 2 ** 20;
 }
 
 export class NativeBackend extends MathBackendCPU {

@@ -1,11 +1,10 @@
 /** @file `unfold jobs clean`: removes ended flows from the list. */
-import { type Command, InvalidArgumentError } from 'commander';
+import type { Command } from 'commander';
 import { UnfoldError } from '../../../errors.ts';
 import type { FlowView } from '../../../jobs/watch/view.ts';
 import type { CommandSpec } from '../../command.ts';
+import { milliseconds } from '../../values.ts';
 import { plural, queueOption, some, typed, withQueue } from './shared.ts';
-
-const UNITS = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000, w: 604_800_000 } as const;
 
 interface CleanOptions {
   completed?: boolean;
@@ -82,10 +81,4 @@ function notEnded(flow: FlowView, { olderThan }: CleanOptions): UnfoldError {
     found: `it is ${flow.state}`,
     todo: `unfold jobs cancel ${flow.id} stops it first`,
   });
-}
-
-function milliseconds(text: string): number {
-  const [, number, unit] = /^(\d+(?:\.\d+)?)([smhdw])$/.exec(text) ?? [];
-  if (number === undefined) throw new InvalidArgumentError('a time such as 30m, 12h or 7d');
-  return Number(number) * UNITS[unit as keyof typeof UNITS];
 }

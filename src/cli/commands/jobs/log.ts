@@ -1,8 +1,9 @@
 /** @file `unfold jobs log`: what jobs said. */
-import { type Command, InvalidArgumentError } from 'commander';
+import type { Command } from 'commander';
 import pc from 'picocolors';
 import type { LogLine } from '../../../jobs/watch/logs.ts';
 import type { CommandSpec } from '../../command.ts';
+import { natural } from '../../values.ts';
 import { queueOption, withQueue } from './shared.ts';
 
 const command: CommandSpec = {
@@ -20,7 +21,7 @@ the job's name. With --json: one array of {job, line}, and with --follow one obj
     command
       .argument('<id>', 'a job or a flow, or the beginning of its id')
       .option('--follow', 'go on until it ends')
-      .option('--tail <n>', 'only the last lines of each job', lineCount);
+      .option('--tail <n>', 'only the last lines of each job', natural);
     queueOption(command);
   },
   async run([id = ''], options, io) {
@@ -50,8 +51,3 @@ the job's name. With --json: one array of {job, line}, and with --follow one obj
 };
 
 export default command;
-
-function lineCount(text: string): number {
-  if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError('a number of lines, such as 20');
-  return Number(text);
-}

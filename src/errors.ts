@@ -3,6 +3,7 @@
  * what was expected, what was found, what to do next. Anything else that is thrown is a fault of ours and is printed
  * with its stack and the prefix "internal:".
  */
+import { shownText } from './shown-url.ts';
 
 /** The four parts of a message; `todo` is a sentence or a command that can be pasted. */
 export interface Lesson {
@@ -20,7 +21,10 @@ export class UnfoldError extends Error {
   readonly kind: string;
   readonly lesson: Lesson;
 
-  constructor(kind: string, lesson: Lesson) {
+  /** Whoever wrote the lesson: credentials are taken out of the URLs in it. */
+  constructor(kind: string, { cause, ...said }: Lesson) {
+    const [where, expected, found, todo] = [said.where, said.expected, said.found, said.todo].map(shownText);
+    const lesson = { where, expected, found, todo, ...(cause === undefined ? {} : { cause }) } as Lesson;
     super(
       `${lesson.where}\n  expected  ${lesson.expected}\n  found     ${lesson.found}\n  to mend   ${lesson.todo}`,
       { cause: lesson.cause },

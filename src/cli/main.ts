@@ -10,10 +10,14 @@ import { pasteable } from '../invocation.ts';
 import { packageVersion } from '../package-version.ts';
 import type { CommandIO, CommandSpec } from './command.ts';
 import { commands } from './commands/index.ts';
+import { hideSecretArguments, withoutSecretArguments } from './secret-arguments.ts';
 import { terminalContext } from './terminal.ts';
 import { refuseEmptyValues } from './values.ts';
 
 const BACKENDS = ['auto', 'native', 'tensorflow', 'webgpu', 'wasm', 'cpu'];
+
+/** What commander says of wrong arguments. */
+const OUTPUT = { writeErr: (text: string) => void process.stderr.write(withoutSecretArguments(text)) };
 
 const INTRODUCTION = `Train sparse autoencoders on the activations of a hooked GPT-2: text in, features out.
 
@@ -22,6 +26,7 @@ The whole flow on the bundled model and novels, about two minutes:
 
 /** Runs `unfold` with these arguments; returns the exit code. */
 export async function main(argv: readonly string[]): Promise<number> {
+  hideSecretArguments(argv);
   const stop = stopOnInterrupt();
   process.stdout.on('error', leaveWhenPipeCloses);
   try {
@@ -40,6 +45,7 @@ export function buildProgram(signal: AbortSignal = new AbortController().signal)
     .version(packageVersion(), '-V, --version')
     .showHelpAfterError('(unfold --help lists the commands)')
     .exitOverride()
+    .configureOutput(OUTPUT)
     .enablePositionalOptions()
     .configureHelp({ showGlobalOptions: false });
   for (const spec of commands) program.addCommand(buildCommand(spec, signal));
@@ -48,6 +54,7 @@ export function buildProgram(signal: AbortSignal = new AbortController().signal)
 
 function buildCommand(spec: CommandSpec, signal: AbortSignal): Command {
   const command = new Command(spec.name)
+    .configureOutput(OUTPUT)
     .summary(spec.summary)
     .description(paragraphs(spec.description ?? spec.summary));
   spec.configure(command);
@@ -139,7 +146,9 @@ function report(error: unknown, json: boolean, stop: AbortSignal): number {
     process.stderr.write(`${pc.red('error')} ${error.message}\n`);
     return 1;
   }
-  const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  const text = withoutSecretArguments(
+    error instanceof Error ? (error.stack ?? error.message) : String(error),
+  );
   if (json) process.stdout.write(`${JSON.stringify({ error: { kind: 'internal', found: text } })}\n`);
   process.stderr.write(`${pc.red('internal error')} (this is our fault; please report it)\n${text}\n`);
   return 2;
@@ -151,7 +160,7 @@ function usageOf({ message }: CommanderError) {
     kind: 'bad-usage',
     where: 'the command line',
     expected: 'arguments and options as --help lists them',
-    found: message.replace(/^error: /, ''),
+    found: withoutSecretArguments(message.replace(/^error: /, '')),
     todo: 'correct the command line',
   };
 }

@@ -5,6 +5,7 @@
 import { type Options, SingleBar } from 'cli-progress';
 import pc from 'picocolors';
 import type { ProgressBar, StageContext } from '../context.ts';
+import { shownText } from '../shown-url.ts';
 
 /** Seconds between plain lines when stderr is not a terminal. */
 const PLAIN_INTERVAL = 5;
@@ -13,7 +14,8 @@ const PLAIN_INTERVAL = 5;
 export function terminalContext(signal: AbortSignal, quiet = false): StageContext {
   const live = Boolean(process.stderr.isTTY);
   let active: TerminalBar | undefined;
-  const say = (line: string) => {
+  const say = (text: string) => {
+    const line = shownText(text);
     active?.clear();
     process.stderr.write(`${line}\n`);
     active?.draw();

@@ -12,6 +12,7 @@ import { GET_REDIS, serverProgram } from '../jobs/redis/find-server.ts';
 import { judgeServers, tryWriting } from '../jobs/redis/judge.ts';
 import { privatePlace } from '../jobs/redis/place.ts';
 import { parseRedisUrl } from '../jobs/redis/url.ts';
+import { shownText } from '../shown-url.ts';
 import { runProgram } from '../tensor/install/process.ts';
 import type { Finding } from './contract.ts';
 
@@ -97,7 +98,7 @@ export async function redisFinding(url: string, by: string, timeout = PING_TIMEO
     }
   } catch (error) {
     if (!(error instanceof UnfoldError)) {
-      return { ...line, state: 'warning', found: `${by}: ${(error as Error).message}` };
+      return { ...line, state: 'warning', found: shownText(`${by}: ${(error as Error).message}`) };
     }
     const { where, found, todo } = error.lesson;
     return { ...line, state: 'warning', found: `${where}: ${found}`, remedy: todo };

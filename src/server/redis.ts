@@ -3,6 +3,7 @@
  * server's client must not wait with them, so everything that asks Redis asks here first, and has a deadline.
  */
 import type { QueueConnection } from '../jobs/redis/open.ts';
+import { shownText } from '../shown-url.ts';
 
 /** What is known of Redis. */
 export interface Redis {
@@ -67,11 +68,8 @@ export async function inTime<T>(promise: Promise<T>, milliseconds: number, why: 
   }
 }
 
-/** An error's message in one line, with whatever looks like a password in a URL taken out. */
+/** An error's message in one line, without the credentials of URLs. */
 export function oneLine(error: unknown): string {
   const text = error instanceof Error ? error.message || error.name : String(error);
-  return text
-    .replace(/\s+/g, ' ')
-    .replace(/(\w+:\/\/)[^@\s/]*@/g, '$1')
-    .slice(0, 300);
+  return shownText(text).replace(/\s+/g, ' ').slice(0, 300);
 }

@@ -3,6 +3,7 @@
  * (https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html); a HEAD request has a status only.
  */
 import { UnfoldError } from '../errors.ts';
+import { shownUrl } from '../shown-url.ts';
 import { missingFile } from './lessons.ts';
 import type { S3Location } from './url.ts';
 
@@ -195,5 +196,5 @@ function whereOf({ url, name }: S3Question): string {
 
 function serverOf({ endpoint }: S3Location): string {
   const { AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL } = process.env;
-  return endpoint ?? AWS_ENDPOINT_URL_S3 ?? AWS_ENDPOINT_URL ?? 'Amazon S3';
+  return shownUrl(endpoint ?? AWS_ENDPOINT_URL_S3 ?? AWS_ENDPOINT_URL ?? 'Amazon S3');
 }

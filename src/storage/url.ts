@@ -3,6 +3,7 @@
  */
 import { isAbsolute, join, resolve } from 'node:path';
 import { UnfoldError } from '../errors.ts';
+import { shownUrl } from '../shown-url.ts';
 
 /** An S3 URL taken apart. */
 export interface S3Location {
@@ -38,9 +39,10 @@ export function normalisePlace(place: string): string {
 /** Parts of an s3:// URL. @throws UnfoldError `bad-setting` that says how one is written */
 export function parseS3(url: string): S3Location {
   const match = /^s3:\/\/([^/?#]*)(?:\/([^?#]*))?(?:\?([^#]*))?$/i.exec(url);
+  const [, host = '', path = '', query = ''] = match ?? [];
+  if (host.includes(':') || (url.includes('@') && (!/^[\w.-]+$/.test(host) || query.includes('@'))))
+    throw badUrl(url, 'credentials in the URL, or an @ that is not written %40');
   if (!match) throw badUrl(url, 'a place of another kind');
-  const [, host = '', path = '', query = ''] = match;
-  if (host.includes('@')) throw badUrl(url.replace(/\/\/[^@]*@/, '//…@'), 'credentials in the URL');
   if (!/^[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]$/i.test(host)) throw badUrl(url, `the bucket “${host}”`);
   const parameters = new URLSearchParams(query);
   for (const name of parameters.keys()) {
@@ -67,15 +69,16 @@ export function formatS3({ bucket, prefix, endpoint, region }: S3Location): stri
 
 function endpointOf(url: string, text: string | undefined): string | undefined {
   if (text === undefined) return undefined;
-  if (!URL.canParse(text) || !/^https?:$/.test(new URL(text).protocol)) throw badUrl(url, `endpoint=${text}`);
+  if (!URL.canParse(text) || !/^https?:$/.test(new URL(text).protocol))
+    throw badUrl(url, `endpoint=${shownUrl(text)}`);
   const endpoint = new URL(text);
-  if (endpoint.username || endpoint.password) throw badUrl('s3://…', 'credentials in the endpoint');
+  if (endpoint.username || endpoint.password) throw badUrl(url, 'credentials in the endpoint');
   return endpoint.href.replace(/\/$/, '');
 }
 
-function badUrl(where: string, found: string): UnfoldError {
+function badUrl(url: string, found: string): UnfoldError {
   return new UnfoldError('bad-setting', {
-    where,
+    where: shownUrl(url),
     expected:
       'a path that every machine sees, or s3://BUCKET/PREFIX, with ?endpoint=http://HOST:PORT for a server that is not Amazon’s',
     found,

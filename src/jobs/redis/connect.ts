@@ -8,7 +8,7 @@ import { Cluster, type ClusterOptions, Redis, type RedisOptions } from 'ioredis'
 import type { StageContext } from '../../context.ts';
 import { UnfoldError } from '../../errors.ts';
 import { type Answer, askAgain } from './ask.ts';
-import { explainConnection } from './explain.ts';
+import { explainConnection, forgetCommand } from './explain.ts';
 import type { RedisAddress, TlsFiles } from './url.ts';
 
 /** Milliseconds in which a server has to answer at first. */
@@ -104,7 +104,10 @@ export function outliveFailovers(client: Redis | Cluster): void {
 function reportLosses(client: Redis | Cluster, address: RedisAddress, context: StageContext): void {
   let since: number | undefined;
   let why = '';
-  client.on('error', (error: Error) => (why = error.message));
+  client.on('error', (error: Error) => {
+    forgetCommand(error);
+    why = error.message;
+  });
   client.on('reconnecting', () => {
     if (since !== undefined) return;
     since = Date.now();

@@ -4,6 +4,7 @@ import type { RedisAddress } from './url.ts';
 
 /** Why no connection came about. */
 export function explainConnection(address: RedisAddress, error: Error): unknown {
+  forgetCommand(error);
   const found = said(error);
   for (const [pattern, kind, expected, todo] of REASONS) {
     if (!pattern.test(`${(error as NodeJS.ErrnoException).code ?? ''} ${found}`)) continue;
@@ -80,6 +81,14 @@ const REASONS: readonly (readonly [RegExp, kind: string, expected: string, todo:
   ],
   [/^ENOENT/, 'no-redis', 'a socket', 'start the server (unixsocket in its redis.conf), or correct the path'],
 ];
+
+/** ioredis keeps the command that was refused, AUTH with its password, beside the message; Node prints that of a cause. */
+export function forgetCommand(error: Error): void {
+  delete (error as { command?: unknown }).command;
+  const { lastNodeError, cause } = error as { lastNodeError?: unknown; cause?: unknown };
+  for (const inner of [lastNodeError, cause]) if (inner instanceof Error) forgetCommand(inner);
+  if (error instanceof AggregateError) error.errors.forEach(forgetCommand);
+}
 
 /** ioredis wraps the reason into errors of its own, some levels deep. */
 function said(error: Error): string {

@@ -59,7 +59,7 @@ export function privatePlace(env: NodeJS.ProcessEnv = process.env): PrivatePlace
   return {
     folder,
     socket,
-    url: `redis+unix://${encodeURI(socket).replaceAll('?', '%3F').replaceAll('#', '%23')}`,
+    url: `redis+unix://${encodeURI(socket).replaceAll('?', '%3F').replaceAll('#', '%23').replaceAll('@', '%40')}`,
     record: join(folder, 'server.json'),
     log: join(folder, 'redis.log'),
   };

@@ -1,9 +1,10 @@
 /**
  * @file Where a queue's Redis is, as a URL: one server over TCP, TLS or a Unix socket, a group watched by Sentinels, or a
  * Cluster. Read by hand and not with WHATWG's URL, which knows no list of hosts. Whatever is wrong with one, its password
- * is never part of the message.
+ * is never part of the message: no piece of the text is repeated that could be one (shown-url.ts).
  */
 import { nearest, UnfoldError } from '../../errors.ts';
+import { holdsCredentials } from '../../shown-url.ts';
 
 /** A server's place on the network. */
 export interface HostPort {
@@ -83,10 +84,10 @@ export function parseRedisUrl(url: string, where = 'the queue’s URL'): RedisAd
   const parts = split(url, where);
   const { type, tls } = PLACES[parts.scheme]!;
   const credentials = userOf(parts.user, where);
-  checkQuery(parts.query, type, tls, where);
+  checkQuery(parts.query, type, tls, where, holdsCredentials(url));
   const place = placeOf(type, parts, where);
   const db = dbOf(type, parts, where);
-  const address: RedisAddress = { place, ...credentials, db, shown: shownUrl(parts, credentials) };
+  const address: RedisAddress = { place, ...credentials, db, shown: shownAddress(parts, credentials) };
   if (tls) address.tls = tlsOf(parts.query);
   return address;
 }
@@ -94,13 +95,12 @@ export function parseRedisUrl(url: string, where = 'the queue’s URL'): RedisAd
 function split(url: string, where: string): Parts {
   const scheme = /^([a-z+]+):\/\//i.exec(url)?.[1]?.toLowerCase();
   if (scheme === undefined || !(scheme in PLACES)) throw badScheme(url, scheme, where);
-  const rest = /^(?:([^/?]*)@)?([^/?@]*)(\/[^?]*)?(?:\?(.*))?$/.exec(url.slice(scheme.length + 3));
+  const rest = /^(?:([^/?]*)@)?([^/?@]*)(\/[^?@]*)?(?:\?([^@]*))?$/s.exec(url.slice(scheme.length + 3));
+  // An @ behind the first / or ?: where the password ends, if it does not belong to a path, nobody knows.
   if (rest === null) {
-    throw badQueue(
-      where,
-      'a host behind the user and password',
-      'something else (not shown: it may hold a password)',
-    );
+    const todo =
+      'in a password or a path, @ / ? % are written %40 %2F %3F %25: redis://user:password@host, redis+unix:///path';
+    throw badQueue(where, 'a host behind the user and password', `an @ behind a / or ? (${NOT_SHOWN})`, todo);
   }
   const query = new Map<string, string>();
   for (const pair of (rest[4] ?? '').split('&').filter(Boolean)) {
@@ -111,10 +111,13 @@ function split(url: string, where: string): Parts {
   return { scheme, user: rest[1], hosts: rest[2] ?? '', path: rest[3] ?? '', query };
 }
 
+const NOT_SHOWN = 'not shown: it may hold a password';
+
 function badScheme(url: string, scheme: string | undefined, where: string): UnfoldError {
-  const found =
-    scheme === undefined ? (/[@]/.test(url) ? 'no redis:// at its start' : url || 'nothing') : `${scheme}://`;
-  const bare = scheme === undefined && /^[\w.-]+(:\d+)?$/.test(url);
+  const bare = scheme === undefined && /^[\w.-]+(:\d{1,5})?$/.test(url);
+  const harmless = bare || /^[\w .-]*$/.test(url);
+  const unnamed = harmless ? url || 'nothing' : 'no redis:// at its start';
+  const found = scheme === undefined ? unnamed : `${scheme}://`;
   return badQueue(
     where,
     `one of ${URL_FORMS.join('  ')}`,
@@ -163,7 +166,13 @@ function userOf(user: string | undefined, where: string): { username?: string; p
   return { ...(username ? { username } : {}), ...(password ? { password } : {}) };
 }
 
-function checkQuery(query: Map<string, string>, type: string, tls: boolean, where: string): void {
+function checkQuery(
+  query: Map<string, string>,
+  type: string,
+  tls: boolean,
+  where: string,
+  secret: boolean,
+): void {
   const known = [
     ...(type === 'cluster' ? [] : ['db']),
     ...(tls ? TLS_PARAMETERS : []),
@@ -175,7 +184,7 @@ function checkQuery(query: Map<string, string>, type: string, tls: boolean, wher
     throw badQueue(
       where,
       known.length ? `of parameters ${known.map((text) => `?${text}=`).join(', ')}` : 'no parameters',
-      `?${name}=`,
+      secret ? `another parameter (${NOT_SHOWN})` : `?${name}=`,
       forTls ? 'files of certificates need TLS: rediss://…' : undefined,
     );
   }
@@ -209,7 +218,7 @@ function placeOf(type: string, parts: Parts, where: string): RedisAddress['place
 function socketPath({ hosts, path }: Parts, where: string): string {
   if (hosts === '' && path.length > 1) return decode(path, where);
   const todo = `three slashes: redis+unix:///run/redis/redis.sock`;
-  throw badQueue(where, 'the absolute path of a socket', hosts ? `a host (${hosts})` : 'no path', todo);
+  throw badQueue(where, 'the absolute path of a socket', hosts ? 'a host' : 'no path', todo);
 }
 
 function hostsOf(text: string, port: number, where: string): HostPort[] {
@@ -219,13 +228,8 @@ function hostsOf(text: string, port: number, where: string): HostPort[] {
     if (match && number > 0 && number < 65536) {
       return { host: match[1]!.replace(/^\[|\]$/g, ''), port: number };
     }
-    // What stands behind a colon may be a password without its @host: not repeated.
-    throw badQueue(
-      where,
-      'host or host:port',
-      `“${host.split(':')[0]}:…”`,
-      'a password is followed by @host',
-    );
+    const todo = 'ports go from 1 to 65535; a password is followed by @host';
+    throw badQueue(where, 'host or host:port', `something else (${NOT_SHOWN})`, todo);
   });
 }
 
@@ -235,7 +239,7 @@ function dbOf(type: string, { path, query }: Parts, where: string): number {
   if (/^\d{1,5}$/.test(text) && (type !== 'cluster' || text === '0')) return Number(text);
   const expected =
     type === 'cluster' ? 'no database: a Cluster has only 0' : 'a number of a database, as in /1';
-  throw badQueue(where, expected, `“${text}”`, 'leave it out for database 0');
+  throw badQueue(where, expected, `something else (${NOT_SHOWN})`, 'leave it out for database 0');
 }
 
 function tlsOf(query: Map<string, string>): TlsFiles {
@@ -247,7 +251,7 @@ function tlsOf(query: Map<string, string>): TlsFiles {
   );
 }
 
-function shownUrl(
+function shownAddress(
   { scheme, hosts, path, query }: Parts,
   user: { username?: string; password?: string },
 ): string {

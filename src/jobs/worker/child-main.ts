@@ -4,6 +4,7 @@
  * is the worker that lets the job finish its unit.
  */
 import { UnfoldError } from '../../errors.ts';
+import { shownText } from '../../shown-url.ts';
 import { type BackendName, useBackend } from '../../tensor/backend.ts';
 import * as tf from '../../tensor/tf.ts';
 import { guardWrites } from '../../write-guard.ts';
@@ -96,6 +97,7 @@ function describe(error: unknown, signal?: AbortSignal): JobFailure {
   }
   // Stopped work may end with any error: a stream that was cut off, a lock given back.
   if (signal?.aborted) return { kind: 'stopped', message: String(signal.reason?.message ?? signal.reason) };
-  if (error instanceof Error) return { kind: 'internal', message: error.message, stack: error.stack };
-  return { kind: 'internal', message: String(error) };
+  if (!(error instanceof Error)) return { kind: 'internal', message: shownText(String(error)) };
+  const { message, stack } = error;
+  return { kind: 'internal', message: shownText(message), stack: stack && shownText(stack) };
 }

@@ -8,6 +8,7 @@ import { createRequire } from 'node:module';
 import type { Writable } from 'node:stream';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { UnfoldError } from '../../errors.ts';
+import { shownText } from '../../shown-url.ts';
 import type { JobMessage } from '../message.ts';
 import { type FromChild, type JobFailure, LEASE_PIPE, type ToChild } from '../protocol.ts';
 
@@ -176,7 +177,8 @@ export class Child {
   }
 
   #keep(text: Buffer): void {
-    for (const line of text.toString('utf8').split('\n')) if (line.trim() !== '') this.#lines.push(line);
+    for (const line of shownText(text.toString('utf8')).split('\n'))
+      if (line.trim() !== '') this.#lines.push(line);
     this.#lines.splice(0, this.#lines.length - KEPT_LINES);
   }
 }

@@ -3,6 +3,7 @@
  * lines of its log. Redis may be slow or away; work does not wait for it, and what piles up is bounded.
  */
 import type { Job } from 'bullmq';
+import { shownText } from '../../shown-url.ts';
 import type { JobProgress } from '../progress.ts';
 
 /** Milliseconds between two writes of progress. */
@@ -59,7 +60,7 @@ export class JobReport {
   log(text: string, level: 'note' | 'warn' = 'note'): void {
     const at = new Date().toISOString();
     const mark = level === 'warn' ? 'warning: ' : '';
-    for (const line of text.split('\n')) this.#lines.push(`${at} ${mark}${line}`);
+    for (const line of shownText(text).split('\n')) this.#lines.push(`${at} ${mark}${line}`);
     this.#lines.splice(0, this.#lines.length - KEPT_LINES);
     this.#soon(0);
   }

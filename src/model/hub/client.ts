@@ -123,10 +123,9 @@ async function open(
   });
 }
 
-function credentials(address: URL, { endpoint, token }: HubSettings): Record<string, string> {
-  return token !== undefined && address.origin === new URL(endpoint).origin
-    ? { authorization: `Bearer ${token}` }
-    : {};
+function credentials(address: URL, { endpoint, token, basic }: HubSettings): Record<string, string> {
+  const authorization = token === undefined ? basic : `Bearer ${token}`;
+  return authorization !== undefined && address.origin === new URL(endpoint).origin ? { authorization } : {};
 }
 
 /** Header names in lower case, one value each. */

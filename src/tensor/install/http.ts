@@ -6,6 +6,7 @@ import { readFileSync } from 'node:fs';
 import { rootCertificates } from 'node:tls';
 import { type Dispatcher, EnvHttpProxyAgent, request } from 'undici';
 import { UnfoldError } from '../../errors.ts';
+import { basicOf } from '../../model/hub/settings.ts';
 
 /** Time without a byte after which a connection counts as broken, in milliseconds. */
 const STALL = 30_000;
@@ -69,8 +70,7 @@ function withoutCredentials(address: URL): string {
   return plain.href;
 }
 
-function authorization({ username, password }: URL): Record<string, string> {
-  if (!username) return {};
-  const pair = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
-  return { authorization: `Basic ${Buffer.from(pair).toString('base64')}` };
+function authorization(address: URL): Record<string, string> {
+  const basic = basicOf(address);
+  return basic === undefined ? {} : { authorization: basic };
 }

@@ -3,6 +3,7 @@
  */
 import { spawn } from 'node:child_process';
 import { delimiter, dirname } from 'node:path';
+import { shownText } from '../../shown-url.ts';
 
 /** How a program ended. */
 export interface Ended {
@@ -46,16 +47,16 @@ export function runProgram(
       tail = (tail + text).slice(-TAIL);
     };
     child.stdout!.setEncoding('utf8').on('data', (text: string) => {
-      if (options.echo) process.stderr.write(text);
+      if (options.echo) process.stderr.write(shownText(text));
       stdout = (stdout + text).slice(-(1 << 20));
       keep(text);
     });
     child.stderr?.setEncoding('utf8').on('data', keep);
     child.on('error', (error) => {
       keep(error.message);
-      if (child.pid === undefined) resolve({ code: null, stdout, tail: tail.trim() });
+      if (child.pid === undefined) resolve({ code: null, stdout, tail: shownText(tail.trim()) });
     });
-    child.on('close', (code) => resolve({ code, stdout, tail: tail.trim() }));
+    child.on('close', (code) => resolve({ code, stdout, tail: shownText(tail.trim()) }));
   });
 }
 

@@ -3,6 +3,7 @@
  * has only that), which gives each file's address and SHA-256. No Python is needed.
  */
 import { UnfoldError } from '../../errors.ts';
+import { shownUrl } from '../../shown-url.ts';
 import { get } from './http.ts';
 
 /** A file in the index. */
@@ -32,7 +33,7 @@ export async function findWheel(
   const found = files.get(file);
   if (found) return { ...found, url: new URL(found.url, url).href };
   throw new UnfoldError('no-wheel', {
-    where: page,
+    where: shownUrl(page),
     expected: `a file ${file}`,
     found: `${files.size} other files`,
     todo: 'choose another --index, or download the wheel elsewhere and pass it with --wheel FILE',
@@ -43,7 +44,7 @@ async function fetchPage(page: string, signal?: AbortSignal) {
   const todo =
     'check the network, HTTPS_PROXY and --index (or PIP_INDEX_URL), or download the wheel elsewhere and pass --wheel FILE';
   const expected = 'a page of a Python package index';
-  const where = page.replace(/\/\/[^@/]*@/, '//');
+  const where = shownUrl(page);
   let response: Awaited<ReturnType<typeof get>>;
   try {
     response = await get(page, { accept: ACCEPT }, signal);

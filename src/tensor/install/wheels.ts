@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import type { StageContext } from '../../context.ts';
 import { UnfoldError } from '../../errors.ts';
 import { exists, sha256File } from '../../files.ts';
+import { shownUrl } from '../../shown-url.ts';
 import { download } from './download.ts';
 import { cacheFolder } from './paths.ts';
 import { runProgram } from './process.ts';
@@ -80,7 +81,7 @@ async function fromIndex(wheel: Wheel, index: string, path: string, context: Sta
   const { url, sha256 } = await findWheel(index, wheel.project, wheel.file, context.signal);
   if (sha256 && sha256 !== wheel.sha256) {
     throw new UnfoldError('bad-checksum', {
-      where: index,
+      where: shownUrl(index),
       expected: `${wheel.file} with SHA-256 ${wheel.sha256}`,
       found: `the index offers SHA-256 ${sha256}`,
       todo: 'choose another --index: this one holds another file under that name',

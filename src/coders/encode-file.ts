@@ -4,6 +4,8 @@
  */
 import type { StageContext } from '../context.ts';
 import { UnfoldError } from '../errors.ts';
+import { explainedVariance } from '../explained-variance.ts';
+import { readFinite } from '../model/finite.ts';
 import { openSafetensors } from '../model/safetensors.ts';
 import { writeSafetensors } from '../model/safetensors-write.ts';
 import * as tf from '../tensor/tf.ts';
@@ -42,7 +44,7 @@ const BATCH_ROWS = 1024;
 
 /**
  * Encodes and reconstructs the rows of a file.
- * @throws UnfoldError `missing-file`, `bad-safetensors`, `bad-rows`, `too-large`, and those of the coder
+ * @throws UnfoldError `missing-file`, `bad-safetensors`, `not-finite`, `bad-rows`, `too-large`, and those of the coder
  */
 export async function encodeFile(options: EncodeOptions, context: StageContext): Promise<EncodeResult> {
   const { input, out, tensor: name = 'input' } = options;
@@ -50,7 +52,7 @@ export async function encodeFile(options: EncodeOptions, context: StageContext):
   const file = await openSafetensors(input);
   try {
     const shape = file.info(name)?.shape ?? [];
-    const data = await file.readFloat32(name);
+    const data = await readFinite(file, name);
     const rowDims = rowDimensions(coder, shape, `${input}: tensor ${name}`);
     const rows = shape.slice(0, shape.length - rowDims.length).reduce((product, size) => product * size, 1);
     const results = allocate(coder, rows, out);
@@ -181,5 +183,6 @@ function pooledVariance(x: Float32Array, output: Float32Array, width: number): n
     error += (value - output[i]!) ** 2;
   }
   const rows = x.length / width;
-  return 1 - error / (squares - sum.reduce((total, s) => total + s * s, 0) / rows);
+  const variance = squares - sum.reduce((total, s) => total + s * s, 0) / rows;
+  return explainedVariance(error / rows, variance / rows);
 }

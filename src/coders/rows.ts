@@ -22,7 +22,7 @@ export interface NormalizedRows extends RowStatistics {
 }
 
 /**
- * Normalises each row of `x` [rows, d].
+ * Normalises each row of `x` [rows, d]. A row of zeros has no direction and stays at 0.
  * `constant_norm_rescale`: to norm sqrt(d). `layer_norm`: mean 0, unbiased standard deviation 1. `none`,
  * `expected_average_only_in` and `covariance_whitening` change nothing here: the trainer applies those to its data
  * and folds them into the weights it exports.
@@ -31,12 +31,12 @@ export function normalizeRows(x: tf.Tensor2D, kind: Normalization): NormalizedRo
   const width = x.shape[1];
   if (kind === 'constant_norm_rescale') {
     const scale = tf.div(tf.norm(x, 'euclidean', 1, true), Math.sqrt(width)) as tf.Tensor2D;
-    return { rows: tf.div(x, scale), scale };
+    return { rows: tf.divNoNan(x, scale) as tf.Tensor2D, scale };
   }
   if (kind === 'layer_norm') {
     const shift = tf.mean(x, 1, true) as tf.Tensor2D;
     const centred = tf.sub(x, shift);
-    const variance = tf.div(tf.sum(tf.square(centred), 1, true), width - 1);
+    const variance = tf.div(tf.sum(tf.square(centred), 1, true), Math.max(1, width - 1));
     const scale = tf.sqrt(variance) as tf.Tensor2D;
     return { rows: tf.div(centred, tf.add(scale, LAYER_NORM_EPS)), scale, shift };
   }

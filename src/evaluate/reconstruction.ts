@@ -4,6 +4,7 @@
  * 6.45 averaged explained variance over batches and divided squared error by the number of tokens twice; SAEBench 0.6.0
  * still does.
  */
+import { explainedVariance } from '../explained-variance.ts';
 import type { Metrics } from './definitions.ts';
 
 /** Sums over rows of x and xhat, both [rows, width]. */
@@ -103,13 +104,11 @@ export class ReconstructionAccumulator {
     };
   }
 
-  /** Pooled; where x does not vary (below 1e-10 a row) 1 if it is reproduced and 0 if not, as in SAELens. */
+  /** Pooled. */
   #explainedVariance(): number {
     const n = this.#rows;
     const offset = this.#shiftedSum.reduce((total, sum) => total + sum * sum, 0) / n;
-    const variance = (this.#shiftedSquares - offset) / n;
-    if (variance < 1e-10) return this.#error / n < 1e-10 ? 1 : 0;
-    return 1 - this.#error / n / variance;
+    return explainedVariance(this.#error / n, (this.#shiftedSquares - offset) / n);
   }
 }
 

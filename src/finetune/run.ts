@@ -14,6 +14,7 @@ import { emptySums, MetricsFile } from '../train/metrics.ts';
 import { startMoments } from '../train/optimizer.ts';
 import { createTrainingCoder, type Run } from '../train/run.ts';
 import type { RunConfig } from '../train/run-config.ts';
+import { usableScales } from '../train/scale.ts';
 import type { TrainSettings } from '../train/settings.ts';
 import type { ContextOrder } from './contexts.ts';
 import { measureStart } from './measure.ts';
@@ -59,7 +60,7 @@ export async function planFinetune(given: Ingredients): Promise<FinetunePlan> {
   const measured = measureStart(coder, hooks, firstBatches(given, contextsPerStep, steps));
   const isScaled = train.normalize_activations === 'expected_average_only_in';
   const ones = { in: hooks.in.map(() => 1), out: hooks.out.map(() => 1) };
-  const scales = isScaled ? measured.scales : ones;
+  const scales = isScaled ? usableScales(hooks, measured.scales) : ones;
   const squaredError = measured.squaredError * (scales.out[0] ?? scales.in[0]!) ** 2;
   const settings: Settings = {
     ...train,

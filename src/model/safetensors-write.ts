@@ -6,6 +6,7 @@
 import { UnfoldError } from '../errors.ts';
 import { writeAtomically } from '../files.ts';
 import { type Dtype, dtypeBytes, dtypeOf, encodeElements, type TypedArray } from './dtypes.ts';
+import { refuseOverflow } from './finite.ts';
 
 /** A tensor to be written, row-major. */
 export interface TensorToWrite {
@@ -20,7 +21,8 @@ export type TensorsToWrite = ReadonlyMap<string, TensorToWrite> | Record<string,
 
 /**
  * Writes `tensors` to `path`, beside it first, then renamed. Python: `safetensors.torch.load_file(path)`.
- * @throws UnfoldError `disk-full`; `bad-tensor` if a shape does not match its data (nothing is written then).
+ * @throws UnfoldError `disk-full`; `bad-tensor` if a shape does not match its data, `not-finite` if a number is beyond its
+ * type (nothing is written then).
  */
 export async function writeSafetensors(
   path: string,
@@ -50,6 +52,7 @@ function inFileOrder(path: string, tensors: TensorsToWrite): Entry[] {
   return named
     .map(([name, { shape, data, dtype = dtypeOf(data) }]) => {
       const elements = shape.reduce((product: number, size: number) => product * size, 1);
+      refuseOverflow(data, dtype, `${path}: tensor ${name}`);
       if (elements === data.length) return { name, dtype, shape, data };
       throw new UnfoldError('bad-tensor', {
         where: `${path}: tensor ${name}`,

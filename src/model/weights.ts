@@ -8,6 +8,7 @@ import { hashOf, sha256File } from '../files.ts';
 import { Random } from '../random.ts';
 import * as tf from '../tensor/tf.ts';
 import type { GPT2Config } from './config.ts';
+import { readFinite } from './finite.ts';
 import type { TensorSource } from './safetensors.ts';
 
 /** Weight and bias of a layer norm, [d_model] each. */
@@ -100,7 +101,7 @@ export async function readWeights(
   const tensors = new Map<string, tf.Tensor>();
   try {
     for (const [name, shape] of shapes) {
-      tensors.set(name, tf.tensor(await source.readFloat32(names.get(name)!), shape, 'float32'));
+      tensors.set(name, tf.tensor(await readFinite(source, names.get(name)!), shape, 'float32'));
     }
   } catch (error) {
     tf.dispose([...tensors.values()]);

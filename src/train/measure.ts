@@ -14,6 +14,7 @@ import * as tf from '../tensor/tf.ts';
 import { targetsOf } from './hooks.ts';
 import { geometricMedian, meanRow } from './initialise.ts';
 import { type HookScales, RowPreparer } from './rows.ts';
+import { usableScale } from './scale.ts';
 import { CovarianceSums, type WhiteningMap, whiteningOf } from './whitening.ts';
 
 /** What is wanted of the rows. */
@@ -26,7 +27,7 @@ export interface MeasureOptions {
 
 /** What the first rows of one hook say. */
 export interface HookMeasure {
-  /** sqrt(width) / mean norm. */
+  /** sqrt(width) / mean norm; infinite where all rows are 0. */
   scale: number;
   /** Where b_dec starts: in the space of normalised rows for layer_norm and constant_norm_rescale, else before scaling. */
   centre: Float32Array;
@@ -150,7 +151,7 @@ export function dataStatistics(
   scaled: boolean,
 ): DataStatistics {
   const of = ({ name }: HookWidth) => measures.get(name)!;
-  const scaleOf = (hook: HookWidth) => (scaled ? of(hook).scale : 1);
+  const scaleOf = (hook: HookWidth) => (scaled ? usableScale(hook, of(hook).scale) : 1);
   const joined = (side: readonly HookWidth[], what: 'centre' | 'mean') =>
     Float32Array.from(
       side.flatMap((hook) => Array.from(of(hook)[what].map((value) => value * scaleOf(hook)))),

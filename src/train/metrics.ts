@@ -4,8 +4,10 @@
  * not depend on how rows fall into batches. Where several targets stand side by side, each has its own besides the pooled
  * one.
  */
+
 import { type FileHandle, open } from 'node:fs/promises';
 import type { StepResult } from '../coders/training.ts';
+import { explainedVariance } from '../explained-variance.ts';
 import { explainDisk } from '../files.ts';
 import type { HookWidth } from '../shards/block-source.ts';
 import { assertMayPublish } from '../write-guard.ts';
@@ -93,7 +95,7 @@ export function summarise(
     loss: sums.loss / steps,
     ...Object.fromEntries(terms),
     l0: sums.active / rows,
-    explained_variance: 1 - sums.squaredError / pooledVariance(sums),
+    explained_variance: explainedVariance(sums.squaredError / rows, pooledVariance(sums) / rows),
     ...explainedByTarget(sums, targets),
     grad_norm: sums.gradNorm / steps,
   };
@@ -113,7 +115,8 @@ function explainedByTarget(
   const entries = targets.map(({ name, width }, i) => {
     const from = widthOf(targets.slice(0, i));
     const means = sum.slice(from, from + width).reduce((all, s) => all + s * s, 0) / rows;
-    return [`explained_variance/${name}`, 1 - squaredErrors[i]! / (squares[i]! - means)];
+    const explained = explainedVariance(squaredErrors[i]! / rows, (squares[i]! - means) / rows);
+    return [`explained_variance/${name}`, explained];
   });
   return Object.fromEntries(entries);
 }

@@ -26,7 +26,10 @@ export function agreement(a: Coder, b: Coder): Agreement {
   });
 }
 
+/** NaN unless all entries are finite, whatever a backend's max makes of NaN. */
 function relative(a: tf.Tensor, b: tf.Tensor): number {
+  const areFinite = tf.all(tf.logicalAnd(tf.isFinite(a), tf.isFinite(b))).dataSync()[0];
+  if (!areFinite) return Number.NaN;
   const largest = tf.max(tf.abs(a), -1);
   const difference = tf.max(tf.abs(tf.sub(a, b)), -1);
   return tf.max(tf.divNoNan(difference, largest)).dataSync()[0]!;

@@ -5,6 +5,7 @@
  * the per-layer sets) is in no file that circuit-tracer writes.
  */
 import { UnfoldError } from '../../errors.ts';
+import { readFinite } from '../../model/finite.ts';
 import { openSafetensors, type TensorSource } from '../../model/safetensors.ts';
 import * as tf from '../../tensor/tf.ts';
 import type { Coder } from '../base.ts';
@@ -111,5 +112,5 @@ async function readInto(
   shapes: Record<string, number[]>,
 ): Promise<void> {
   for (const name of file.names())
-    weights[name] = tf.tensor(await file.readFloat32(name), shapes[name]!, 'float32');
+    weights[name] = tf.tensor(await readFinite(file, name), shapes[name]!, 'float32');
 }

@@ -1,8 +1,11 @@
 /**
  * @file What a source of coders holds, in facts for `unfold info`: from headers and settings, with the SHA-256 of every
- * file. No tensor is decoded.
+ * file. Tensors are read one at a time, for a look at whether all numbers are finite.
  */
 import { sha256File } from '../../files.ts';
+import { unsoundTensors } from '../../model/finite.ts';
+import { openSafetensors } from '../../model/safetensors.ts';
+import { openStateDict } from '../../pickle/state-dict.ts';
 import { outputWidth } from '../config.ts';
 import { architectureNamed } from '../registry.ts';
 import type { CoderEntry, CoderSource } from './format.ts';
@@ -24,6 +27,7 @@ export async function describeSource(source: CoderSource): Promise<Record<string
 async function factsOf(entry: CoderEntry): Promise<CoderFacts> {
   const { cfg, tensors, files } = entry;
   const { metadata } = cfg;
+  const warnings = [...entry.warnings, ...(await unsoundOf(entry))];
   const hashes = await Promise.all(files.map(async (file) => [file, await sha256File(file)]));
   return {
     name: entry.name,
@@ -51,6 +55,20 @@ async function factsOf(entry: CoderEntry): Promise<CoderFacts> {
     tensors: tensors.map(({ name, dtype, shape }) => `${name} ${dtype} [${shape.join(', ')}]`),
     sha256: Object.fromEntries(hashes) as Record<string, string>,
     notes: entry.notes.length ? entry.notes : undefined,
-    warnings: entry.warnings.length ? entry.warnings : undefined,
+    warnings: warnings.length ? warnings : undefined,
   };
+}
+
+/** Weights that are not finite: with them the coder is described, but not loaded. */
+async function unsoundOf({ files, unread = [] }: CoderEntry): Promise<string[]> {
+  const found: string[] = [];
+  for (const file of files) {
+    const source = await (/\.safetensors$/.test(file) ? openSafetensors(file) : openStateDict(file));
+    try {
+      found.push(...(await unsoundTensors(source, (name) => !unread.includes(name))));
+    } finally {
+      await source.close();
+    }
+  }
+  return found.map((words) => `${words} cannot be computed with: this coder cannot be run`);
 }

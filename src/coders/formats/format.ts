@@ -26,6 +26,8 @@ export interface CoderEntry {
   /** Files its numbers come from. */
   files: readonly string[];
   tensors: readonly StoredTensor[];
+  /** Those of them that say nothing about the result: counters, statistics. */
+  unread?: readonly string[];
   /** What was done to bring it into our form: `finetuning_scaling_factor is multiplied into W_dec`. */
   notes: readonly string[];
   /** What its user ought to know: a threshold that is known to be wrong. */

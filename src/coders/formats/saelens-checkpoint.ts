@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { UnfoldError } from '../../errors.ts';
 import { exists, readJson } from '../../files.ts';
+import { finite, readFinite } from '../../model/finite.ts';
 import { openSafetensors, type TensorSource } from '../../model/safetensors.ts';
 import * as tf from '../../tensor/tf.ts';
 import type { Coder } from '../base.ts';
@@ -66,7 +67,7 @@ async function unwhitened(coder: Coder, path: string): Promise<Coder> {
   const file = await openSafetensors(path);
   try {
     const read = async <R extends tf.Rank>(name: string) =>
-      tf.tensor<R>(await file.readFloat32(name), file.info(name)!.shape as tf.ShapeMap[R], 'float32');
+      tf.tensor<R>(await readFinite(file, name), file.info(name)!.shape as tf.ShapeMap[R], 'float32');
     const mean = await read<tf.Rank.R1>('mean');
     const matrix = await read<tf.Rank.R2>('matrix');
     const inverse = await read<tf.Rank.R2>('inverse_matrix');
@@ -91,8 +92,9 @@ export async function standIn(
 ): Promise<tf.Tensor | undefined> {
   const other = STAND_INS[name];
   if (other && file.info(other)?.shape.join() === shape.join()) {
-    const data = await file.readFloat32(other);
-    return tf.tensor(data.map(Math.exp), [...shape], 'float32');
+    const logarithms = await file.readFloat32(other);
+    const data = finite(logarithms.map(Math.exp), `${file.path}: exp of tensor ${other}`);
+    return tf.tensor(data, [...shape], 'float32');
   }
   if (name !== 'topk_threshold' || !(await exists(join(dir, STATE_FILE)))) return undefined;
   const { statistics } = (await readJson(join(dir, STATE_FILE))) as CheckpointState;

@@ -5,6 +5,7 @@
  * `.pt` files of 1.x and 2.x are refused: they hold an object of the library.
  */
 import { UnfoldError } from '../../errors.ts';
+import { readFinite } from '../../model/finite.ts';
 import { hookLayer } from '../../model/hook-names.ts';
 import { openSafetensors, type TensorSource } from '../../model/safetensors.ts';
 import * as tf from '../../tensor/tf.ts';
@@ -140,7 +141,7 @@ async function foldFineTuning(
 ): Promise<Coder> {
   const [name] = scales;
   if (name === undefined) return coder;
-  const factors = await source.readFloat32(name);
+  const factors = await readFinite(source, name);
   if (factors.every((factor) => factor === 1)) return coder;
   if (!isTuned || scales.length > 1 || factors.length !== coder.cfg.d_sae) {
     throw new UnfoldError('bad-coder', {

@@ -8,6 +8,7 @@ import { z } from 'zod';
 import { UnfoldError } from '../../errors.ts';
 import { readJson, writeJson } from '../../files.ts';
 import type { Dtype } from '../../model/dtypes.ts';
+import { readFinite } from '../../model/finite.ts';
 import { openSafetensors, type TensorSource } from '../../model/safetensors.ts';
 import { writeSafetensors } from '../../model/safetensors-write.ts';
 import * as tf from '../../tensor/tf.ts';
@@ -134,7 +135,7 @@ async function readWeight(
       todo: `check that ${CFG_FILE} and ${WEIGHTS_FILE} belong together, and that the architecture is right`,
     });
   }
-  const tensor = tf.tensor(await file.readFloat32(name), [...expected]);
+  const tensor = tf.tensor(await readFinite(file, name), [...expected]);
   return name === 'W_enc' ? transposedOnce(tensor) : tensor;
 }
 

@@ -5,6 +5,7 @@
 import { z } from 'zod';
 import { UnfoldError } from '../../errors.ts';
 import type { Dtype } from '../../model/dtypes.ts';
+import { finite, readFinite } from '../../model/finite.ts';
 import type { TensorSource } from '../../model/safetensors.ts';
 import * as tf from '../../tensor/tf.ts';
 import type { Dimension } from '../architecture.ts';
@@ -64,6 +65,7 @@ export async function entryOf(stored: StoredCoder): Promise<CoderEntry> {
       cfg,
       files: source.files,
       tensors: tensorsOf(source),
+      unread: stored.ignored ?? [],
       notes: stored.notes ?? [],
       warnings: stored.warnings ?? [],
       load: () => load(stored, cfg),
@@ -144,7 +146,7 @@ async function load(stored: StoredCoder, cfg: CoderConfig): Promise<Coder> {
 
 async function weight(source: TensorSource, plan: WeightPlan, cfg: CoderConfig): Promise<tf.Tensor> {
   if ('fill' in plan) return tf.fill([cfg.d_sae], plan.fill);
-  const data = await source.readFloat32(plan.from);
+  const data = await readFinite(source, plan.from);
   return tf.tidy(() => {
     const read = tf.tensor(data, source.info(plan.from)!.shape, 'float32');
     const turned = plan.transpose ? tf.transpose(read) : read;
@@ -155,9 +157,10 @@ async function weight(source: TensorSource, plan: WeightPlan, cfg: CoderConfig):
 /** The one number of a tensor with one element. */
 export async function scalar(source: TensorSource, name: string): Promise<number> {
   const { data } = await source.read(name);
-  if (data.length === 1) return Number(data[0]);
+  const where = `${source.path}: tensor ${name}`;
+  if (data.length === 1) return finite(Float32Array.of(Number(data[0])), where) && Number(data[0]);
   throw new UnfoldError('bad-coder', {
-    where: `${source.path}: tensor ${name}`,
+    where,
     expected: 'one number',
     found: `${data.length} numbers`,
     todo: 'check that the settings and the weights belong together',

@@ -3,17 +3,22 @@
  * sizes are compared when the folder is opened, each block's CRC-32 whenever it is read, the schema when a file is first
  * touched. What is wrong is named by shard and block; the remedy is to delete that one file and harvest again.
  */
-import { type FileHandle, open, stat } from 'node:fs/promises';
+import { type FileHandle, open, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
+import { Damage } from '../arrow/flatbuffer.ts';
+import type { Field } from '../arrow/schema.ts';
+import { brief } from '../checked.ts';
 import { internal, UnfoldError } from '../errors.ts';
 import { exists } from '../files.ts';
+import { fileInside } from '../inside.ts';
+import { sizeOfRegular } from '../read.ts';
 import type { ActivationBlock, BlockSource, HookWidth } from './block-source.ts';
-import { blockOf, decodeBatch, decodeSchema, describeSchema, END_MARK } from './decode.ts';
+import { decodeBlock, decodeSchema, describeSchema } from './decode.ts';
 import { openForeign } from './foreign.ts';
 import { MANIFEST, type Manifest, readManifest } from './manifest.ts';
-import { shardName, sidecarName } from './schema.ts';
-import { readSidecar, type Sidecar, totalStats } from './sidecar.ts';
+import { isSidecarName, sidecarName } from './schema.ts';
+import { contradiction, readSidecar, type Sidecar, totalStats } from './sidecar.ts';
 import type { HookStats } from './stats.ts';
 
 /** Shards on disk. */
@@ -46,26 +51,29 @@ export const isShardSource = (source: BlockSource): source is ShardSource => 'st
 async function openOwn(dir: string, manifest: Manifest): Promise<ShardSource> {
   if (!manifest.complete) throw await unfinished(dir, manifest);
   const sidecars: Sidecar[] = [];
-  for (const { file } of manifest.shards) sidecars.push(await openSidecar(dir, file, manifest));
+  let blocks = 0;
+  for (const { file } of manifest.shards) {
+    const sidecar = await openSidecar(dir, file, manifest);
+    if (sidecar.first_block !== blocks) {
+      const found = `one whose first is ${sidecar.first_block}`;
+      throw badShard('bad-shard', dir, sidecarName(file), `a shard that begins with block ${blocks}`, found);
+    }
+    blocks += sidecar.blocks.length;
+    sidecars.push(sidecar);
+  }
   return new Shards(dir, manifest, sidecars);
 }
 
 async function openSidecar(dir: string, file: string, manifest: Manifest): Promise<Sidecar> {
+  const todo = 'make these shards again with: unfold harvest';
+  const path = await fileInside(dir, file, { where: join(dir, MANIFEST), kind: 'bad-manifest', todo });
   const sidecar = await readSidecar(join(dir, sidecarName(file)));
-  const size = await stat(join(dir, file)).then(
-    (stats) => stats.size,
-    () => undefined,
-  );
   const expected = `${sidecar.bytes} bytes`;
-  if (size === undefined) throw badShard('missing-shard', dir, file, expected, 'no such file');
+  if (!(await exists(path))) throw badShard('missing-shard', dir, file, expected, 'no such file');
+  const size = await sizeOfRegular(path, { expected: 'a shard', todo: remedy(dir, file), kind: 'bad-shard' });
   if (size !== sidecar.bytes) {
-    throw badShard(
-      size < sidecar.bytes ? 'truncated-shard' : 'bad-shard',
-      dir,
-      file,
-      expected,
-      `${size} bytes`,
-    );
+    const kind = size < sidecar.bytes ? 'truncated-shard' : 'bad-shard';
+    throw badShard(kind, dir, file, expected, `${size} bytes`);
   }
   const listed = manifest.shards.find((shard) => shard.file === file)!;
   if (
@@ -76,7 +84,15 @@ async function openSidecar(dir: string, file: string, manifest: Manifest): Promi
     const found = 'a sidecar of another harvest';
     throw badShard('bad-shard', dir, file, `content ${manifest.content_hash.slice(0, 16)}…`, found);
   }
+  const wrong = contradiction(sidecar, manifest.hooks);
+  if (wrong) throw badShard('bad-shard', dir, sidecarName(file), 'a sidecar that fits its shard', wrong);
   return sidecar;
+}
+
+/** A shard's file and the columns of its schema. */
+interface OpenShard {
+  file: FileHandle;
+  fields: readonly Field[];
 }
 
 /** See {@link openShards}. */
@@ -88,7 +104,7 @@ class Shards implements ShardSource {
   readonly statistics: ReadonlyMap<string, HookStats>;
   readonly #dir: string;
   readonly #sidecars: readonly Sidecar[];
-  readonly #open = new Map<number, Promise<{ file: FileHandle; header: Buffer }>>();
+  readonly #open = new Map<number, Promise<OpenShard>>();
 
   constructor(dir: string, manifest: Manifest, sidecars: readonly Sidecar[]) {
     this.#dir = dir;
@@ -107,19 +123,18 @@ class Shards implements ShardSource {
     const sidecar = this.#sidecars[shard] ?? internal(`no block ${index}`);
     const at = index - sidecar.first_block;
     const entry = sidecar.blocks[at]!;
-    const { file, header } = await this.#handle(shard);
+    const { file, fields } = await this.#handle(shard);
     const where = `${sidecar.file} block ${at}`;
-    // One buffer holds schema, batch and end mark, so that Arrow reads it as a stream without copying.
-    const stream = Buffer.allocUnsafeSlow(header.length + entry.length + END_MARK);
-    header.copy(stream);
-    const body = stream.subarray(header.length, header.length + entry.length);
-    await readRange(file, body, entry.offset, () =>
+    const bytes = Buffer.allocUnsafeSlow(entry.length);
+    await readRange(file, bytes, entry.offset, () =>
       this.#damaged(where, 'truncated-shard', `${entry.length} bytes`),
     );
-    if (crc32(body) !== entry.crc32)
-      throw this.#damaged(where, 'bad-shard', `CRC-32 ${entry.crc32}`, `${crc32(body)}`);
+    if (crc32(bytes) !== entry.crc32)
+      throw this.#damaged(where, 'bad-shard', `CRC-32 ${entry.crc32}`, `${crc32(bytes)}`);
     const wanted = names ? this.hooks.filter(({ name }) => names.includes(name)) : this.hooks;
-    const block = blockOf(decodeBatch(stream), wanted);
+    const block = await decodeBlock(fields, bytes, wanted).catch((error: unknown) => {
+      throw this.#undecodable(error, where);
+    });
     if (block.rows !== entry.rows)
       throw this.#damaged(where, 'bad-shard', `${entry.rows} rows`, `${block.rows}`);
     return block;
@@ -132,7 +147,7 @@ class Shards implements ShardSource {
   }
 
   /** Opens each file once and checks its schema against the manifest. */
-  #handle(shard: number): Promise<{ file: FileHandle; header: Buffer }> {
+  #handle(shard: number): Promise<OpenShard> {
     const known = this.#open.get(shard);
     if (known) return known;
     const opened = this.#openFile(this.#sidecars[shard]!);
@@ -141,17 +156,17 @@ class Shards implements ShardSource {
     return opened;
   }
 
-  async #openFile(sidecar: Sidecar): Promise<{ file: FileHandle; header: Buffer }> {
+  async #openFile(sidecar: Sidecar): Promise<OpenShard> {
     const file = await open(join(this.#dir, sidecar.file), 'r');
     try {
-      return { file, header: await this.#readHeader(file, sidecar) };
+      return { file, fields: await this.#readHeader(file, sidecar) };
     } catch (error) {
       await file.close();
       throw error;
     }
   }
 
-  async #readHeader(file: FileHandle, { file: name, header: entry }: Sidecar): Promise<Buffer> {
+  async #readHeader(file: FileHandle, { file: name, header: entry }: Sidecar): Promise<readonly Field[]> {
     const header = Buffer.allocUnsafeSlow(entry.length);
     await readRange(file, header, 0, () =>
       this.#damaged(name, 'truncated-shard', `a header of ${entry.length} bytes`),
@@ -159,12 +174,26 @@ class Shards implements ShardSource {
     if (crc32(header) !== entry.crc32) {
       throw this.#damaged(`${name} header`, 'bad-shard', `CRC-32 ${entry.crc32}`, `${crc32(header)}`);
     }
-    const found = describeSchema(decodeSchema(header));
+    const fields = this.#decodeSchema(header, name);
+    const found = describeSchema(fields);
     const expected = { hooks: this.manifest.hooks, dtype: this.manifest.dtype };
     if (JSON.stringify(found) !== JSON.stringify(expected)) {
-      throw this.#damaged(`${name} schema`, 'bad-shard', JSON.stringify(expected), JSON.stringify(found));
+      throw this.#damaged(`${name} schema`, 'bad-shard', JSON.stringify(expected), brief(found));
     }
-    return header;
+    return fields;
+  }
+
+  #decodeSchema(header: Buffer, name: string): readonly Field[] {
+    try {
+      return decodeSchema(header);
+    } catch (error) {
+      throw this.#undecodable(error, `${name} header`);
+    }
+  }
+
+  #undecodable(error: unknown, where: string): unknown {
+    if (!(error instanceof Damage)) return error;
+    return this.#damaged(where, 'bad-shard', 'an Arrow message', error.message);
   }
 
   #damaged(where: string, kind: string, expected: string, found = 'fewer'): UnfoldError {
@@ -193,17 +222,20 @@ function badShard(kind: string, dir: string, what: string, expected: string, fou
     where: join(dir, what),
     expected,
     found,
-    todo: `delete ${join(dir, file)} and run the same \`unfold harvest\` again: only this shard is made again`,
+    todo: remedy(dir, file),
   });
 }
 
+const remedy = (dir: string, file: string) =>
+  `delete ${join(dir, file)} and run the same \`unfold harvest\` again: only this shard is made again`;
+
 async function unfinished(dir: string, { shard_count }: Manifest): Promise<UnfoldError> {
-  const names = Array.from({ length: shard_count }, (_, i) => sidecarName(shardName(i, shard_count)));
-  const there = await Promise.all(names.map((name) => exists(join(dir, name))));
+  const names = await readdir(dir);
+  const there = names.filter((name) => isSidecarName(name, shard_count));
   return new UnfoldError('unfinished-shards', {
     where: dir,
     expected: `${shard_count} finished shards`,
-    found: `${there.filter(Boolean).length}: the harvest was stopped or is still running`,
+    found: `${there.length}: the harvest was stopped or is still running`,
     todo: 'run the same `unfold harvest` again: it goes on where it stopped',
   });
 }

@@ -59,6 +59,10 @@ export const shardName = (index: number, count: number): string =>
 /** The sidecar of a shard: `data-00003-of-00016.json`. */
 export const sidecarName = (shard: string): string => shard.replace(/\.arrow$/, '.json');
 
+/** True for the sidecar of one of `count` shards. */
+export const isSidecarName = (name: string, count: number): boolean =>
+  name.endsWith(`-of-${digits(count)}.json`) && /^data-\d{5,}-of-\d+\.json$/.test(name);
+
 const digits = (n: number): string => String(n).padStart(5, '0');
 
 function features(hooks: readonly HookWidth[], dtype: ShardDtype): object {

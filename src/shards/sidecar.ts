@@ -6,6 +6,7 @@
 import { z } from 'zod';
 import { UnfoldError } from '../errors.ts';
 import { readJson } from '../files.ts';
+import type { HookWidth } from './block-source.ts';
 import type { HookStats } from './stats.ts';
 
 const count = z.int().nonnegative();
@@ -55,6 +56,23 @@ export async function readSidecar(path: string): Promise<Sidecar> {
     found,
     todo,
   });
+}
+
+/** What in a sidecar cannot be true of a file of its `bytes` with these hooks, if anything. */
+export function contradiction(
+  { header, blocks, bytes, rows, statistics }: Sidecar,
+  hooks: readonly HookWidth[],
+): string | undefined {
+  if (header.length > bytes) return `a header of ${header.length} bytes in a file of ${bytes}`;
+  const beyond = blocks.findIndex(({ offset, length }) => offset + length > bytes);
+  if (beyond >= 0) return `block ${beyond} beyond the file's ${bytes} bytes`;
+  const sum = blocks.reduce((total, block) => total + block.rows, 0);
+  if (sum !== rows) return `${sum} rows in the blocks and ${rows} in all`;
+  const without = hooks.find(({ name, width }) => {
+    const stats = Object.hasOwn(statistics, name) ? statistics[name] : undefined;
+    return stats?.sum.length !== width || stats.sum_squares.length !== width;
+  });
+  return without && `no statistics of ${without.name} with ${without.width} dimensions`;
 }
 
 /** Statistics as a sidecar stores them. */

@@ -8,8 +8,11 @@ import { readdir, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
+import { checked } from '../checked.ts';
 import { nearest, UnfoldError } from '../errors.ts';
 import { exists, hashOf, readJson } from '../files.ts';
+import { fileInside } from '../inside.ts';
+import { sizeOfRegular } from '../read.ts';
 import type { SourceFile, TextFormat } from './formats/format.ts';
 import { FORMATS, formatByEnding, formatOf } from './formats/index.ts';
 import { glob, isGlob, listFiles } from './glob.ts';
@@ -54,7 +57,7 @@ type Choice = Pick<ResolvedCorpusSpec, 'dataset' | 'format'>;
 export async function findDataset({ dataset, format }: Choice): Promise<Dataset> {
   if (isGlob(dataset) && !(await exists(dataset))) return ofFiles(dataset, await glob(dataset), format);
   const place = await locateDataset(dataset);
-  if ((await stat(place)).isFile()) return ofFiles(dataset, [place], format);
+  if (!(await stat(place)).isDirectory()) return ofFiles(dataset, [place], format);
   if (await exists(join(place, 'manifest.json'))) return ofManifest(dataset, place);
   if (await exists(join(place, 'dataset_dict.json')))
     return ofFolder(dataset, await trainSplit(place), format);
@@ -100,21 +103,17 @@ export async function namedDatasets(): Promise<string[]> {
 
 async function ofManifest(name: string, folder: string): Promise<Dataset> {
   const path = join(folder, 'manifest.json');
-  const parsed = datasetManifestSchema.safeParse(await readJson(path));
-  if (!parsed.success) {
-    throw new UnfoldError('bad-manifest', {
-      where: path,
-      expected: 'the manifest of a dataset (see datasets/README.md)',
-      found: z.prettifyError(parsed.error).replaceAll('\n', '; '),
-      todo: 'mend the manifest, or name the text files themselves',
-    });
-  }
-  const manifest = parsed.data;
-  const files = manifest.files.map(({ path, bytes, sha256 }) => ({
-    path: join(folder, path),
-    bytes,
-    sha256,
-  }));
+  const todo = 'mend the manifest, or name the text files themselves';
+  const asking = { where: path, kind: 'bad-manifest', todo };
+  const expected = 'the manifest of a dataset (see datasets/README.md)';
+  const manifest = checked(datasetManifestSchema, await readJson(path), { ...asking, expected });
+  const files = await Promise.all(
+    manifest.files.map(async ({ path: name, bytes, sha256 }) => ({
+      path: await fileInside(folder, name, asking),
+      bytes,
+      sha256,
+    })),
+  );
   for (const file of files) await checkSize(file);
   return { name, manifest, files, format: FORMATS.find((format) => format.name === manifest.format)! };
 }
@@ -137,9 +136,7 @@ async function checkSize(file: SourceFile): Promise<void> {
 async function ofFolder(name: string, folder: string, format: string): Promise<Dataset> {
   const state = join(folder, 'state.json');
   if (await exists(state)) {
-    const content = (await readJson(state)) as { _data_files?: { filename: string }[] };
-    const files = (content._data_files ?? []).map(({ filename }) => join(folder, filename));
-    return ofFiles(name, files, format === 'auto' ? 'arrow' : format);
+    return ofFiles(name, await filesOfState(folder, state), format === 'auto' ? 'arrow' : format);
   }
   const all = (await listFiles(folder)).map((file) => join(folder, file));
   const notes = /^(readme|license|licence)\b/i;
@@ -150,9 +147,31 @@ async function ofFolder(name: string, folder: string, format: string): Promise<D
   );
 }
 
+/** `save_to_disk`'s list of the files of a folder. */
+const stateSchema = z.object({ _data_files: z.array(z.object({ filename: z.string() })) });
+
+/**
+ * The files that state.json lists, in its order.
+ * @throws UnfoldError `bad-dataset-folder` for another list, and for files outside of the folder
+ */
+export async function filesOfState(folder: string, state = join(folder, 'state.json')): Promise<string[]> {
+  const todo = 'save the dataset again: Dataset.save_to_disk';
+  const asking = { where: state, kind: 'bad-dataset-folder', todo };
+  const expected = 'the state of a Hugging Face datasets folder';
+  const { _data_files } = checked(stateSchema, await readJson(state, todo), { ...asking, expected });
+  return Promise.all(_data_files.map(({ filename }) => fileInside(folder, filename, asking)));
+}
+
 /** A DatasetDict: its `train` split, as SAELens. */
 async function trainSplit(folder: string): Promise<string> {
-  const { splits = [] } = (await readJson(join(folder, 'dataset_dict.json'))) as { splits?: string[] };
+  const where = join(folder, 'dataset_dict.json');
+  const todo = 'name the split’s folder';
+  const schema = z.object({ splits: z.array(z.string()).default([]) });
+  const { splits } = checked(schema, await readJson(where, todo), {
+    where,
+    kind: 'bad-dataset-folder',
+    todo,
+  });
   if (splits.includes('train')) return join(folder, 'train');
   throw new UnfoldError('no-dataset', {
     where: folder,
@@ -163,10 +182,13 @@ async function trainSplit(folder: string): Promise<string> {
 }
 
 async function ofFiles(name: string, paths: string[], asked: string): Promise<Dataset> {
+  if (paths.length === 0) throw nothingThere(name);
+  const reading = { expected: `a file of the dataset "${name}"`, todo: 'name the files that are meant' };
+  const files = await Promise.all(
+    paths.map(async (path) => ({ path, bytes: await sizeOfRegular(path, reading) })),
+  );
   const formats = new Set(await Promise.all(paths.map((path) => formatOf(path, asked))));
-  if (formats.size === 0) throw nothingThere(name);
   if (formats.size > 1) throw mixed(name, paths, [...formats]);
-  const files = await Promise.all(paths.map(async (path) => ({ path, bytes: (await stat(path)).size })));
   return { name, files, format: [...formats][0]!, manifest: undefined };
 }
 

@@ -1,5 +1,5 @@
 /** @file Every format against the same four documents, written by pyarrow, `datasets`, gzip or by hand. */
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
@@ -63,6 +63,10 @@ describe('the same documents come out of', () => {
     'text.stream.arrow',
     'text.file.arrow',
     'large_string.arrow',
+    'dictionary.int64.arrow',
+    'dictionary.uint64.file.arrow',
+    'dictionary.delta.arrow',
+    'among_all_types.arrow',
     'snappy.parquet',
     'zstd.parquet',
     'hf',
@@ -171,6 +175,11 @@ describe('what cannot be read says where', () => {
     ['column.csv', 'id,body\n1,a', 'missing-column', /columns "id", "body"/],
     ['ragged.csv', 'id,text\n1,a\n2', 'bad-text', /ragged\.csv:3/],
     ['ids.jsonl', '{"tokens": [1, -2]}', 'bad-tokens', /the id -2/],
+    ['null-id.jsonl', '{"tokens": [1, null]}', 'bad-tokens', /null-id\.jsonl:1[\s\S]*the id null/],
+    ['text-id.jsonl', '{"tokens": [1, "2"]}', 'bad-tokens', /the id "2"/],
+    ['flag-id.jsonl', '{"tokens": [true]}', 'bad-tokens', /the id true/],
+    ['words.csv', 'tokens\n1 0x10', 'bad-tokens', /words\.csv:2[\s\S]*the id "0x10"/],
+    ['twice.csv', 'text,text\na,b', 'bad-text', /2 columns of that name/],
     ['noise.arrow', 'this is no Arrow file at all', 'bad-arrow', /noise\.arrow/],
     ['noise.parquet', 'this is no Parquet file', 'bad-parquet', /noise\.parquet/],
   ];
@@ -184,11 +193,56 @@ describe('what cannot be read says where', () => {
     expect((await lesson(read(join(FIXTURES, 'lz4.arrow')))).message).toMatch(/without compression/);
   });
 
+  test('an Arrow column of another type, by file, column and type', async () => {
+    const refused: [string, Parameters<typeof read>[1], RegExp][] = [
+      [
+        'ids.int64.arrow',
+        { text_column: 'input_ids' },
+        /ids\.int64\.arrow[\s\S]*"input_ids"[\s\S]*list<int64>/,
+      ],
+      ['among_all_types.arrow', { text_column: 'dec' }, /text in column "dec"[\s\S]*decimal/],
+      ['among_all_types.arrow', { tokens_column: 'u' }, /token ids in column "u"[\s\S]*union/],
+      ['dictionary.int64.arrow', { tokens_column: 'text' }, /dictionary<int64, utf8>/],
+      ['dictionary.int64.arrow', { text_column: 'n' }, /text in column "n"[\s\S]*null/],
+      ['ids.null.arrow', {}, /row 1[\s\S]*the id null/],
+    ];
+    for (const [name, over, message] of refused)
+      expect((await lesson(read(join(FIXTURES, name), over))).message).toMatch(message);
+  });
+
   test('a missing column of Arrow and Parquet, with the columns there are', async () => {
     for (const name of ['text.stream.arrow', 'snappy.parquet']) {
       const error = await lesson(read(join(FIXTURES, name), { text_column: 'body' }));
       expect(error.message).toMatch(/columns "title", "text"/);
     }
+  });
+
+  test('a list of files that names one outside of its folder', async () => {
+    const folder = await mkdtemp(join(scratch, 'listed-'));
+    await symlink('/etc/hostname', join(folder, 'link.arrow'));
+    for (const filename of ['../hf/data.arrow', '/etc/hostname', 'link.arrow', '', 7]) {
+      await writeFile(join(folder, 'state.json'), JSON.stringify({ _data_files: [{ filename }] }));
+      const error = await lesson(read(folder));
+      expect([error.kind, error.lesson.where]).toEqual([
+        'bad-dataset-folder',
+        expect.stringContaining(join(folder, 'state.json')),
+      ]);
+    }
+    const about = {
+      kind: 'unfold-dataset',
+      name: '',
+      description: '',
+      licence: '',
+      source: '',
+      format: 'text',
+    };
+    const files = [{ path: '../a.txt', bytes: 1, sha256: '' }];
+    const manifest = { ...about, document_separator: null, files };
+    await writeFile(join(folder, 'manifest.json'), JSON.stringify(manifest));
+    expect(await lesson(read(folder))).toMatchObject({
+      kind: 'bad-manifest',
+      lesson: { expected: 'names of files in this folder' },
+    });
   });
 
   test('a dataset that is not there, with the nearest names', async () => {

@@ -59,10 +59,10 @@ async function* readTable(file: SourceFile, options: ReadOptions, delimiter: str
   }
 }
 
-/** `[1, 2]` or `1 2`; anything else is left for the check of the cell to name. */
+/** `[1, 2]` or `1 2`; a word that is no number in digits is left for the check of the cell to name. */
 function listOf(cell: string): unknown {
   const words = cell.replace(/^\s*\[|\]\s*$/g, '').split(/[\s,]+/);
-  return words.filter((word) => word !== '').map(Number);
+  return words.filter((word) => word !== '').map((word) => (/^\d+(\.0+)?$/.test(word) ? Number(word) : word));
 }
 
 function explain(cause: unknown, file: SourceFile): unknown {

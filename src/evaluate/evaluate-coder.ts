@@ -16,6 +16,7 @@ import { type Evaluation, evaluate } from './evaluate.ts';
 import { evaluateRows } from './evaluate-rows.ts';
 import { describeExclusions, exclusionsOf } from './exclusions.ts';
 import { evaluationJson, writePerLatent, writePerToken } from './report.ts';
+import { rowChoice } from './stored-rows.ts';
 import { readTokenRows, type TokenRows } from './token-rows.ts';
 
 /** What to evaluate on what. `shards`, or `model` with `dataset` or `tokens`. */
@@ -32,7 +33,7 @@ export interface EvaluateCoderOptions extends LoadOptions {
   shards?: string;
   /** Where the dataset's text stands and how it is packed, where that is not as the coder's cfg.json says. */
   text?: TextChanges;
-  /** Of the dataset; 65,536 unless given. */
+  /** Of the dataset; 65,536 unless given. Of shards, the first rows; all unless given. */
   max_tokens?: number;
   /** Of the dataset; the coder's own, or 128. */
   context_size?: number;
@@ -96,8 +97,11 @@ async function onShards(
 ): Promise<CoderEvaluation> {
   const source = await openShards(options.shards!);
   try {
-    const evaluation = await evaluateRows({ ...hooks(options), coder, source }, context);
-    return { evaluation, facts: { coder: options.coder, shards: options.shards } };
+    const choice = await rowChoice(coder, source, options, context);
+    const exclusions = describeExclusions(choice.exclusions);
+    context.note(exclusions);
+    const evaluation = await evaluateRows({ ...hooks(options), ...choice, coder, source }, context);
+    return { evaluation, facts: { coder: options.coder, shards: options.shards, exclusions } };
   } finally {
     await source.close();
   }

@@ -2,7 +2,7 @@
  * @file `unfold evaluate` as a function for whatever a path holds: a coder of one hook, a coder over several (cross-layer
  * transcoder, crosscoder), or a set with one coder a hook, which is evaluated as the one replacement that it is.
  */
-import { loadCoderSet } from '../coders/coder.ts';
+import { type Coder, loadCoderSet } from '../coders/coder.ts';
 import { type StageContext, silent } from '../context.ts';
 import { UnfoldError } from '../errors.ts';
 import { writeJson } from '../files.ts';
@@ -15,8 +15,10 @@ import {
   withModel,
 } from './evaluate-coder.ts';
 import { evaluateLayers, evaluateLayersRows, type LayersEvaluation } from './evaluate-layers.ts';
+import { describeExclusions } from './exclusions.ts';
 import { layersJson, writeLayersLatents } from './layers-report.ts';
 import { type Replacement, replacementOf } from './replacement.ts';
+import { rowChoice } from './stored-rows.ts';
 
 /** An evaluation of coders over several hooks, and what it was made on. */
 export interface LayersCoderEvaluation {
@@ -40,7 +42,7 @@ export async function evaluateCoders(
     if (!replacement) return await evaluateLoaded(coder!, options, context);
     refuseForSeveral(options);
     const result = options.shards
-      ? await onShards(replacement, options, context)
+      ? await onShards(coder!, replacement, options, context)
       : await withModel(coder!, options, context, async ({ facts, ...world }) => ({
           layers: await evaluateLayers({ ...world, replacement }, context),
           facts,
@@ -54,27 +56,33 @@ export async function evaluateCoders(
 }
 
 async function onShards(
+  coder: Coder,
   replacement: Replacement,
-  { coder, shards }: EvaluateCoderOptions,
+  options: EvaluateCoderOptions,
   context: StageContext,
 ): Promise<LayersCoderEvaluation> {
-  const source = await openShards(shards!);
+  const source = await openShards(options.shards!);
   try {
-    return { layers: await evaluateLayersRows({ replacement, source }, context), facts: { coder, shards } };
+    const choice = await rowChoice(coder, source, options, context);
+    const exclusions = describeExclusions(choice.exclusions);
+    context.note(exclusions);
+    const layers = await evaluateLayersRows({ replacement, source, ...choice }, context);
+    return { layers, facts: { coder: options.coder, shards: options.shards, exclusions } };
   } finally {
     await source.close();
   }
 }
 
 /** Options that mean one hook. */
-function refuseForSeveral({ hook_name, hook_name_out, per_token }: EvaluateCoderOptions): void {
-  const given = Object.entries({ hook_name, hook_name_out, per_token }).find(
+function refuseForSeveral(options: EvaluateCoderOptions): void {
+  const { hook_name, hook_name_out, per_token, batch_contexts } = options;
+  const given = Object.entries({ hook_name, hook_name_out, per_token, batch_contexts }).find(
     ([, value]) => value !== undefined,
   );
   if (!given) return;
   throw new UnfoldError('bad-setting', {
     where: 'unfold evaluate',
-    expected: 'none of hook_name, hook_name_out and per_token for coders over several hooks',
+    expected: 'none of hook_name, hook_name_out, per_token and batch_contexts for coders over several hooks',
     found: given[0],
     todo: `leave it out; a set's coders can be evaluated one by one with --layer, --hook or --name`,
   });

@@ -26,6 +26,7 @@ import {
   runSpliced,
   runZeroed,
 } from './spliced-loss.ts';
+import { countedBlocks, type RowChoice } from './stored-rows.ts';
 import { type TokenRows, tokenBatches } from './token-rows.ts';
 
 /** What evaluation needs. */
@@ -79,20 +80,21 @@ export async function evaluateLayers(
 
 /** Evaluates on stored activations: reconstruction and sparsity only. */
 export async function evaluateLayersRows(
-  { replacement, source }: { replacement: Replacement; source: BlockSource },
+  { replacement, source, ...choice }: RowChoice & { replacement: Replacement; source: BlockSource },
   context: StageContext = silent(),
 ): Promise<LayersEvaluation> {
   const run = new LayersRun(replacement);
   const bar = context.bar('evaluate', source.blockRows.length, 'blocks');
-  for (let i = 0; i < source.blockRows.length; i++) {
+  for await (const { block, index, total } of countedBlocks(source, choice)) {
     await breathe(context);
-    const { activations, rows, seqId } = await source.readBlock(i);
+    const { activations, seqId } = block;
     const all = (hooks: readonly HookRows[]) => hooks.map(({ name }) => rowsOf(activations, name));
     run.addRows(all(replacement.inputs), all(replacement.outputs), seqId);
-    run.total += rows;
-    bar.update(i + 1);
+    run.total = total;
+    bar.update(index + 1);
   }
   const result = run.result();
+  if (result.tokens.counted === 0) throw noneCounted(run.total);
   bar.update(source.blockRows.length, undefined, factsOf(result.metrics));
   bar.finish(summaryLine(result.metrics));
   return { ...result, tokens: { ...result.tokens, contexts: source.blockRows.length } };

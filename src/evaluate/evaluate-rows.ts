@@ -8,38 +8,49 @@ import type { BlockSource } from '../shards/block-source.ts';
 import { type CoderHooks, hooksOf } from './coder-hooks.ts';
 import { passThrough } from './coder-pass.ts';
 import { definitionsOf } from './definitions.ts';
-import { breathe, type Evaluation, factsOf, summaryLine } from './evaluate.ts';
+import { breathe, type Evaluation, factsOf, noneCounted, summaryLine } from './evaluate.ts';
 import { ReconstructionAccumulator } from './reconstruction.ts';
 import { SparsityAccumulator } from './sparsity.ts';
+import { countedBlocks, type RowChoice } from './stored-rows.ts';
 import { weightStatistics } from './weights.ts';
 
 /**
  * Evaluates on stored activations, without a model: reconstruction and sparsity only.
+ * @throws UnfoldError `bad-evaluation` when no row counts
  * @param source rows of one of the hooks that `coder` reads, and of the one it writes
  */
 export async function evaluateRows(
-  { coder, source, ...hooks }: CoderHooks & { source: BlockSource },
+  {
+    coder,
+    source,
+    exclusions,
+    context_size,
+    max_rows,
+    ...hooks
+  }: CoderHooks & RowChoice & { source: BlockSource },
   context: StageContext = silent(),
 ): Promise<Evaluation> {
   const { hookIn, hookOut } = hooksOf({ coder, ...hooks });
   const reconstruction = new ReconstructionAccumulator(outputWidth(coder.cfg));
   const sparsity = new SparsityAccumulator(coder.cfg.d_sae);
   const bar = context.bar('evaluate', source.blockRows.length, 'blocks');
-  for (let i = 0; i < source.blockRows.length; i++) {
+  let looked = 0;
+  for await (const { block, index, total } of countedBlocks(source, { exclusions, context_size, max_rows })) {
     await breathe(context);
-    const block = await source.readBlock(i);
     const pass = passThrough(coder, rowsOf(block.activations, hookIn), block.rows);
     reconstruction.add(rowsOf(block.activations, hookOut), pass.xhat, block.rows);
     sparsity.add(pass.acts, block.seqId);
-    bar.update(i + 1);
+    looked = total;
+    bar.update(index + 1);
   }
+  if (sparsity.rows === 0) throw noneCounted(looked);
   const metrics = { ...reconstruction.result(), ...sparsity.result() };
   bar.update(source.blockRows.length, undefined, factsOf(metrics));
   bar.finish(summaryLine(metrics));
   return {
     metrics,
     definitions: definitionsOf(metrics),
-    tokens: { contexts: source.blockRows.length, total: sparsity.rows, counted: sparsity.rows },
+    tokens: { contexts: source.blockRows.length, total: looked, counted: sparsity.rows },
     density_histogram: sparsity.histogram(),
     latents: sparsity.latents(),
     weights: weightStatistics(coder),

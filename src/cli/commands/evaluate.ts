@@ -42,13 +42,16 @@ a flag says otherwise.`,
       )
       .option('--tokens <file>', 'token ids instead of text: [[id, id, …], …], used as they are')
       .option('--shards <dir>', 'stored activations instead of model and text')
-      .option('--max-tokens <n>', 'tokens of the dataset to use', positive, 65_536)
+      .option(
+        '--max-tokens <n>',
+        'tokens of the dataset to use (default 65536), or first rows of the shards (default: all)',
+        positive,
+      )
       .option('--context-size <n>', "tokens in a context (default: the coder's, else 128)", positive)
       .option(
         '--batch-contexts <n>',
-        'contexts in an evaluation batch; matters to the …_legacy metrics only',
+        'contexts in an evaluation batch (default 32); matters to the …_legacy metrics only',
         positive,
-        32,
       )
       .option('--hook-name <name>', "hook the coder reads (default: its cfg.json's)")
       .option('--hook-name-out <name>', 'hook it writes (transcoders)')

@@ -9,6 +9,7 @@ import type { StageContext } from '../../context.ts';
 import { UnfoldError } from '../../errors.ts';
 import { type Answer, askAgain } from './ask.ts';
 import { explainConnection, forgetCommand } from './explain.ts';
+import { assertUser, explainDatabase, keepDatabase } from './got.ts';
 import type { RedisAddress, TlsFiles } from './url.ts';
 
 /** Milliseconds in which a server has to answer at first. */
@@ -42,10 +43,13 @@ export async function connectRedis(
   client.on('error', remember);
   try {
     await answered(client, context, firstAnswer, address);
+    await assertUser(client, address);
   } catch (error) {
     hangUp(client);
     context.signal.throwIfAborted();
-    throw explainConnection(address, last ?? (error as Error));
+    if (error instanceof UnfoldError) throw error;
+    const why = last ?? (error as Error);
+    throw (await explainDatabase(why, client, address)) ?? explainConnection(address, why);
   }
   client.off('error', remember);
   progress.reached = true;
@@ -139,20 +143,23 @@ function makeClient(address: RedisAddress, progress: Progress, firstAnswer: numb
   };
   const { place, db } = address;
   if (place.type === 'cluster') return makeCluster(place.nodes, options, again);
-  if (place.type === 'tcp') return new Redis({ ...options, ...place.at, db, retryStrategy: again });
-  if (place.type === 'unix') return new Redis({ ...options, path: place.path, db, retryStrategy: again });
-  return new Redis({
-    ...options,
-    db,
+  return keepDatabase(new Redis({ ...options, ...whereOptions(address, again), db, retryStrategy: again }));
+}
+
+/** The place of one server, or of Sentinels that know it. */
+function whereOptions({ place, tls }: RedisAddress, again: (times: number) => number | null): RedisOptions {
+  if (place.type === 'tcp') return place.at;
+  if (place.type === 'unix') return { path: place.path };
+  if (place.type === 'cluster') return {};
+  return {
     sentinels: place.sentinels,
     name: place.master,
     ...(place.username === undefined ? {} : { sentinelUsername: place.username }),
     ...(place.password === undefined ? {} : { sentinelPassword: place.password }),
-    ...(address.tls ? { enableTLSForSentinelMode: true, sentinelTLS: tlsOptions(address.tls) } : {}),
+    ...(tls ? { enableTLSForSentinelMode: true, sentinelTLS: tlsOptions(tls) } : {}),
     sentinelRetryStrategy: again,
-    retryStrategy: again,
     failoverDetector: true,
-  });
+  };
 }
 
 function makeCluster(

@@ -102,8 +102,16 @@ export function older(version: string, than: string): boolean {
   return (a![0] ?? 0) < b![0]! || (a![0] === b![0] && (a![1] ?? 0) < b![1]!);
 }
 
+const REPLICA = {
+  expected: 'a server that takes writes',
+  found: 'a replica (READONLY)',
+  todo: 'name its master, or redis+sentinel://…',
+};
+
 /** One node of a Cluster knows its own keys only, and its slots may move. */
-function judgeMode({ cluster }: ServerFacts, where: string, { place }: RedisAddress): Judgement[] {
+function judgeMode({ cluster, role }: ServerFacts, where: string, { place }: RedisAddress): Judgement[] {
+  // One that takes writes, too, loses them when it hears from its master.
+  if (/^(slave|replica)$/.test(role)) return [{ severity: 'error', lesson: { where, ...REPLICA } }];
   if (!cluster || place.type === 'cluster') return [];
   const at = place.type === 'tcp' ? `${place.at.host}:${place.at.port}` : 'HOST:PORT';
   const todo = `redis+cluster://${at}`;

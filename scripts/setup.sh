@@ -8,29 +8,38 @@ NAME=setup
 cd "$(dirname "$0")/.."
 
 wanted='g++ libdnnl-dev libopenblas-dev make python3-pip redis-server'
-without='Unfold will work, but slower or without a queue ("npx unfold doctor" says what is missing)'
+doctor='"npx unfold doctor" says what is missing and what that costs'
 
-# The wanted packages that dpkg does not call installed. It answers 1 for one it has never heard of: no reason to stop.
+is_installed() { # dpkg-query answers 1 for a package that dpkg has never heard of: no reason to stop
+  [ "$(dpkg-query -W -f='${Status}' "$1" 2>/dev/null || true)" = 'install ok installed' ]
+}
+
 missing_packages() {
   local package
   for package in $wanted; do
-    case "$(dpkg-query -W -f='${Status}' "$package" 2>/dev/null || true)" in
-      'install ok installed') ;;
-      *) printf '%s ' "$package" ;;
-    esac
+    if ! is_installed "$package"; then printf '%s ' "$package"; fi
   done
 }
 
 as_root() {
   if [ "$(id -u)" = 0 ]; then "$@"
   elif command -v sudo >/dev/null; then sudo "$@"
-  else echo "setup: not root, and there is no sudo" >&2; return 1
+  else
+    echo 'setup: not root, and there is no sudo' >&2
+    return 1
   fi
 }
 
-apt_install() {
-  as_root env DEBIAN_FRONTEND=noninteractive apt-get update -qq >/dev/null &&
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+apt() { as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq "$@" >/dev/null; }
+
+# All at once; where that fails, one by one, so that a package this system does not have costs only itself.
+install_packages() {
+  if ! apt update; then return 1; fi
+  if apt install -y --no-install-recommends "$@"; then return 0; fi
+  local package
+  for package in "$@"; do
+    apt install -y --no-install-recommends "$package" || echo "setup: $package could not be installed" >&2
+  done
 }
 
 if command -v apt-get >/dev/null && command -v dpkg-query >/dev/null; then
@@ -38,19 +47,18 @@ if command -v apt-get >/dev/null && command -v dpkg-query >/dev/null; then
   if [ -n "$missing" ]; then
     echo "setup: installing ${missing% } with apt-get"
     # shellcheck disable=SC2086
-    apt_install $missing || echo "setup: that failed (its own words are above); $without. By hand: apt-get install $missing" >&2
+    install_packages $missing || true
+    missing=$(missing_packages)
+    if [ -n "$missing" ]; then
+      echo "setup: going on without ${missing% }; $doctor. To install them later: apt-get install ${missing% }" >&2
+    fi
   fi
 else
-  echo "setup: no apt-get here, so the matrix libraries and redis-server are left to you; $without"
+  echo "setup: no apt-get here: matrix libraries and redis-server are left to you; $doctor"
 fi
 
-REMEDY='Unfold needs Node 20.19 or later with npm (https://nodejs.org); check "node --version", then run this script again'
-for tool in node npm; do
-  if ! command -v "$tool" >/dev/null; then
-    echo "setup: there is no $tool on the PATH" >&2
-    echo "  fix: $REMEDY" >&2
-    exit 1
-  fi
-done
+REMEDY='Unfold needs Node 20.19 or later with npm (https://nodejs.org); install it, then run this script again'
+node --version >/dev/null
+npm --version >/dev/null
 REMEDY='npm says above what it lacks (often the network); "npm ci" alone repeats this step'
 npm ci --no-fund --no-audit

@@ -80,12 +80,12 @@ export { finetuneSettings } from './finetune/settings.ts';
 export { type HarvestOptions, type HarvestResult, harvest } from './harvest/harvest.ts';
 export { liveSource } from './harvest/live.ts';
 export { type HarvestSettings, harvestSchema } from './harvest/settings.ts';
+export { actName } from './model/act-name.ts';
 // The model
 export { ActivationCache } from './model/activation-cache.ts';
 export { type GenerateOptions, generate } from './model/generate.ts';
 export { GPT2, gpt2SmallConfig, loadGPT2, randomGPT2 } from './model/gpt2.ts';
 export {
-  actName,
   type HookFlags,
   hookLayer,
   hookNames,

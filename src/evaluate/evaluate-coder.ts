@@ -5,12 +5,13 @@ import { type Coder, type LoadOptions, loadCoder } from '../coders/coder.ts';
 import { type StageContext, silent } from '../context.ts';
 import { UnfoldError } from '../errors.ts';
 import { writeJson } from '../files.ts';
-import { type GPT2, loadGPT2 } from '../model/gpt2.ts';
+import type { GPT2 } from '../model/gpt2.ts';
 import { assertFits, loadTokenizer, type Tokenizer } from '../model/tokenizer.ts';
 import { openShards } from '../shards/reader.ts';
 import { packingOfCoder } from '../text/coder-packing.ts';
 import { openCorpus } from '../text/contexts.ts';
 import type { TextChanges } from '../text/spec.ts';
+import { loadModelOf } from './coder-model.ts';
 import type { Exclusions } from './counted.ts';
 import { type Evaluation, evaluate } from './evaluate.ts';
 import { evaluateRows } from './evaluate-rows.ts';
@@ -137,7 +138,8 @@ export async function withModel<T>(
   context: StageContext,
   use: (world: EvaluationWorld) => Promise<T>,
 ): Promise<T> {
-  const model = await loadGPT2(options.model!, context);
+  const origin = { dir: options.model!, where: `${options.coder}: cfg.json` };
+  const model = await loadModelOf(coder.cfg.metadata, origin, context);
   try {
     const { tokens, tokenizer, close } = await openTokens(coder, options, model.cfg.d_vocab, context);
     try {

@@ -6,6 +6,7 @@
  */
 import { type StageContext, silent } from '../context.ts';
 import type { BlockSource } from '../shards/block-source.ts';
+import { checkHookRows } from './coder-hooks.ts';
 import { countedMask, type Exclusions } from './counted.ts';
 import { definitionsOf, type Metrics } from './definitions.ts';
 import { breathe, factsOf, noneCounted, summaryLine } from './evaluate.ts';
@@ -64,6 +65,7 @@ export async function evaluateLayers(
   context: StageContext = silent(),
 ): Promise<LayersEvaluation> {
   const { replacement, model, tokens } = options;
+  checkHookRows(model, [...replacement.inputs, ...replacement.outputs]);
   const run = new LayersRun(replacement);
   const bar = context.bar('evaluate', tokens.contexts, 'contexts');
   for (const batch of tokenBatches(tokens, contextsAtOnce(model.cfg.d_vocab, maxLength(tokens)))) {

@@ -6,7 +6,7 @@
 import { outputWidth } from '../coders/config.ts';
 import { type StageContext, silent } from '../context.ts';
 import { UnfoldError } from '../errors.ts';
-import { type CoderHooks, hooksOf } from './coder-hooks.ts';
+import { type CoderHooks, checkHookRows, hooksOf } from './coder-hooks.ts';
 import { passThrough } from './coder-pass.ts';
 import { countedMask, type Exclusions } from './counted.ts';
 import { definitionsOf, type Metrics } from './definitions.ts';
@@ -138,6 +138,10 @@ class EvaluationRun {
   constructor(options: EvaluateOptions) {
     this.#options = options;
     const { hookIn, hookOut } = hooksOf(options);
+    checkHookRows(options.model, [
+      { name: hookIn, width: options.coder.inputWidth },
+      { name: hookOut, width: options.coder.outputWidth },
+    ]);
     this.#hookIn = hookIn;
     this.#hookOut = hookOut;
     this.#reconstruction = new ReconstructionAccumulator(outputWidth(options.coder.cfg));

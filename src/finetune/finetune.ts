@@ -11,14 +11,14 @@ import { loadCoder } from '../coders/coder.ts';
 import { WEIGHTS_FILE } from '../coders/formats/saelens.ts';
 import type { StageContext } from '../context.ts';
 import { UnfoldError } from '../errors.ts';
-import { hooksOf } from '../evaluate/coder-hooks.ts';
+import { checkHookRows, hooksOf } from '../evaluate/coder-hooks.ts';
 import type { Metrics } from '../evaluate/definitions.ts';
 import { evaluate } from '../evaluate/evaluate.ts';
 import { type EvaluateCoderOptions, type EvaluationWorld, withModel } from '../evaluate/evaluate-coder.ts';
 import { firstRows, type TokenRows } from '../evaluate/token-rows.ts';
 import { exists, readJson, writeJson } from '../files.ts';
 import { lockDirectory } from '../lock.ts';
-import { checkHookName, hookLayer, hookWidth } from '../model/hook-names.ts';
+import { hookLayer } from '../model/hook-names.ts';
 import { packageVersion } from '../package-version.ts';
 import { missedTarget } from '../train/controller.ts';
 import { exportedCoder, writeExported } from '../train/export.ts';
@@ -183,29 +183,18 @@ async function metricsOf(
 function checkedHooks({ options, coder, world }: Opened): { hookIn: string; hookOut: string } {
   const { hook_name, hook_name_out } = options;
   const hooks = hooksOf({ coder, ...(hook_name && { hook_name }), ...(hook_name_out && { hook_name_out }) });
-  const { cfg, flags } = world.model;
-  const sides = [
-    { name: hooks.hookIn, width: coder.inputWidth, what: 'd_in' },
-    { name: hooks.hookOut, width: coder.outputWidth, what: 'd_out' },
-  ];
-  for (const { name, width, what } of sides) {
-    checkHookName(cfg, name, flags);
-    const has = hookWidth(cfg, name, flags);
-    if (has !== width)
-      throw refused(
-        `hook ${name}`,
-        `a width of ${what} = ${width}`,
-        `${has}`,
-        'give the model that the coder was trained on',
-      );
-    if (hookLayer(name) === undefined)
-      throw refused(
-        `hook ${name}`,
-        'a hook point inside a block: blocks.N.…',
-        name,
-        'fine-tune a coder inside the model',
-      );
-  }
+  checkHookRows(world.model, [
+    { name: hooks.hookIn, width: coder.inputWidth },
+    { name: hooks.hookOut, width: coder.outputWidth },
+  ]);
+  const outside = [hooks.hookIn, hooks.hookOut].find((name) => hookLayer(name) === undefined);
+  if (outside !== undefined)
+    throw refused(
+      `hook ${outside}`,
+      'a hook point inside a block: blocks.N.…',
+      outside,
+      'fine-tune a coder inside the model',
+    );
   return hooks;
 }
 

@@ -6,7 +6,7 @@
 import { UnfoldError } from '../errors.ts';
 import { hashOf } from '../files.ts';
 import type { GPT2 } from '../model/gpt2.ts';
-import { hookWidth } from '../model/hook-names.ts';
+import { flagsFor, hookWidth } from '../model/hook-names.ts';
 import type { ActivationBlock, HookWidth } from '../shards/block-source.ts';
 import { contentHashOf, type RowIdentity } from '../shards/manifest.ts';
 import type { ShardDtype } from '../shards/schema.ts';
@@ -48,7 +48,9 @@ export class BlockForward {
     this.#model = model;
     this.#corpus = corpus;
     this.#options = options;
-    this.hooks = hookNames.map((name) => ({ name, width: hookWidth(model.cfg, name, model.flags) }));
+    refuseMixed(hookNames);
+    const flags = { ...model.flags, ...flagsFor(hookNames) };
+    this.hooks = hookNames.map((name) => ({ name, width: hookWidth(model.cfg, name, flags) }));
     this.blockRows = Array.from(
       { length: this.blocks },
       (_, index) => rowsOf(this.tokens(index), rule).length,
@@ -166,5 +168,19 @@ function checkContext({ cfg }: HookedModel, { contextSize }: Corpus): void {
     expected: `at most ${cfg.n_ctx}, the model's n_ctx`,
     found: String(contextSize),
     todo: `use --context-size ${cfg.n_ctx} or less`,
+  });
+}
+
+/** With inputs of each head's own the first layer norm works per head: its rows would be others than without them. */
+function refuseMixed(hookNames: readonly string[]): void {
+  const flags = flagsFor(hookNames);
+  const norm = hookNames.find((name) => /\.ln1\.hook_(scale|normalized)$/.test(name));
+  if (norm === undefined || !(flags.use_attn_in || flags.use_split_qkv_input)) return;
+  const perHead = hookNames.find((name) => /hook_(attn_in|[qkv]_input)$/.test(name));
+  throw new UnfoldError('bad-hook', {
+    where: `hook points ${perHead} and ${norm}`,
+    expected: 'one of them in a pass',
+    found: `both: where ${perHead} fires, ${norm} has a row for each head`,
+    todo: 'take them apart, each in a harvest of its own',
   });
 }

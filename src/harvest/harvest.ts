@@ -92,7 +92,7 @@ export async function harvest(
   const settings = parseSettings(rest);
   const inputs = await openInputs(settings, context, given);
   try {
-    return await harvestInto(out, { settings, inputs, shards, force }, context);
+    return await harvestInto(out, { settings: inputs.settings, inputs, shards, force }, context);
   } finally {
     inputs.close();
   }

@@ -4,6 +4,7 @@
  */
 import type { StageContext } from '../context.ts';
 import { loadGPT2 } from '../model/gpt2.ts';
+import { expandHooks } from '../model/hook-globs.ts';
 import { loadTokenizer, type Tokenizer } from '../model/tokenizer.ts';
 import { type Corpus, openCorpus } from '../text/contexts.ts';
 import type { ForwardOptions, HookedModel } from './forward.ts';
@@ -16,6 +17,8 @@ export interface HarvestInputs {
   model: HookedModel;
   corpus: Corpus;
   forward: ForwardOptions;
+  /** With every hook point by its name. */
+  settings: ResolvedHarvestSettings;
   /** Lets go of what was opened here. */
   close(): void;
 }
@@ -35,11 +38,20 @@ export async function openInputs(
     if (!given.corpus) corpus.close();
   };
   try {
-    return { model, corpus, forward: forwardOptions(settings, tokenizer, corpus), close };
+    const named = withHookNames(settings, model);
+    return { model, corpus, settings: named, forward: forwardOptions(named, tokenizer, corpus), close };
   } catch (error) {
     close();
     throw error;
   }
+}
+
+/** The settings with every hook point by its name, where globs stood. @throws UnfoldError `unknown-hook` */
+export function withHookNames<S extends Pick<ResolvedHarvestSettings, 'hook_names'>>(
+  settings: S,
+  { cfg }: Pick<HookedModel, 'cfg'>,
+): S {
+  return { ...settings, hook_names: expandHooks(cfg, settings.hook_names, { rowsOnly: true }) };
 }
 
 /** The settings of the forward pass: the same for a harvest and for a live source of the same settings. */

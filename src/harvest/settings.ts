@@ -15,7 +15,9 @@ export const harvestSchema = z.strictObject({
     .array(z.string().min(1))
     .min(1)
     .refine((names) => new Set(names).size === names.length, 'every hook point once')
-    .describe("TransformerLens's hook points, all taken in one forward pass"),
+    .describe(
+      "TransformerLens's hook points, by name or glob (blocks.*.hook_mlp_out), all in one forward pass",
+    ),
   dtype: z
     .enum(['float16', 'float32', 'bfloat16'])
     .default('float32')

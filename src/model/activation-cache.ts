@@ -1,7 +1,7 @@
 /** @file The activations that a run collected: a map by TransformerLens name, with its shorthand. */
 import { nearest, UnfoldError } from '../errors.ts';
 import type * as tf from '../tensor/tf.ts';
-import { actName } from './hook-names.ts';
+import { actName } from './act-name.ts';
 
 /**
  * Activations in firing order. The tensors belong to the caller (or to the `tf.tidy` around the call):

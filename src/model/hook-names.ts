@@ -2,8 +2,9 @@
  * @file The hook points of a GPT-2: TransformerLens 3's names, in the order in which they fire, with their shapes. Four
  * of its settings add hook points or change shapes ({@link HookFlags}). Names of the newer TransformerBridge are left out.
  */
-import { nearest, UnfoldError } from '../errors.ts';
+import { UnfoldError } from '../errors.ts';
 import type { GPT2Config } from './config.ts';
+import { nearestHooks } from './nearest-hooks.ts';
 
 /** TransformerLens's settings of the same names; all off by default. */
 export interface HookFlags {
@@ -92,7 +93,7 @@ export function hookShape(
   [batch, pos]: readonly [number, number],
   flags: Partial<HookFlags> = {},
 ): number[] {
-  checkHookName(cfg, name, flags);
+  checkHookName(cfg, name);
   const { n_heads, d_head, d_model, d_mlp, d_vocab } = cfg;
   const kind = name.replace(/^blocks\.\d+\./, '');
   const headAxis = flags.use_attn_in || flags.use_split_qkv_input ? [n_heads] : [];
@@ -166,60 +167,26 @@ export function stopLayerFor(names: readonly string[]): number | undefined {
   return stop;
 }
 
-/**
- * Throws unless `name` fires with these flags: the nearest names, or the flag that is off.
- * @throws UnfoldError `unknown-hook`.
- */
-export function checkHookName(cfg: GPT2Config, name: string, flags: Partial<HookFlags> = {}): void {
-  if (hookNames(cfg, flags).includes(name) || isMlpEdge(name, cfg.n_layers)) return;
-  const every = hookNames(cfg, allFlags);
+/** The setting that adds this hook point; undefined for those that always fire. */
+export function flagOf(name: string): keyof HookFlags | undefined {
   const kind = name.replace(/^blocks\.\d+\./, '');
-  const flag = every.includes(name) ? blockHooks.find(([hook]) => hook === kind)?.[1] : undefined;
-  if (flag) {
-    const found = `${flag} off: the hook point does not fire`;
-    const todo = `turn on ${flag} (--${flag.replaceAll('_', '-')} on the command line)`;
-    throw new UnfoldError('unknown-hook', { where: name, expected: `${flag} on`, found, todo });
-  }
+  return blockHooks.find(([hook]) => hook === kind)?.[1];
+}
+
+/** The settings under which all of `names` fire: who names a hook point need not turn it on. */
+export function flagsFor(names: readonly string[]): Partial<HookFlags> {
+  const flags = names.map(flagOf).filter((flag) => flag !== undefined);
+  return Object.fromEntries(flags.map((flag) => [flag, true]));
+}
+
+/** Throws unless the model has a hook point `name`; the message has the nearest. @throws UnfoldError `unknown-hook` */
+export function checkHookName(cfg: GPT2Config, name: string): void {
+  const every = hookNames(cfg, allFlags);
+  if (every.includes(name) || isMlpEdge(name, cfg.n_layers)) return;
   throw new UnfoldError('unknown-hook', {
     where: name,
     expected: `a hook point of a GPT-2 of ${cfg.n_layers} layers`,
     found: 'no such name',
-    todo: `nearest names: ${nearest(name, every).join(', ')}`,
+    todo: `nearest names: ${nearestHooks(name, every).join(', ')}`,
   });
-}
-
-const attentionKinds = new Set(['k', 'v', 'q', 'z', 'result', 'pattern', 'attn_scores']);
-const aliases: Record<string, string> = {
-  attn: 'pattern',
-  attn_logits: 'attn_scores',
-  key: 'k',
-  query: 'q',
-  value: 'v',
-  mlp_pre: 'pre',
-  mlp_post: 'post',
-};
-
-/**
- * TransformerLens's `get_act_name`: `actName('resid_pre', 2)`, `actName('q', 0)`, `actName('scale', 3, 'ln1')`,
- * `actName('pre4')`; full names are returned as they are.
- */
-export function actName(name: string, layer?: number, layerType = ''): string {
-  if (layer === undefined && !layerType && (name.includes('.') || name.startsWith('hook_'))) return name;
-  const packed = layer === undefined ? /^([a-z_]+?)(\d+)([a-z]?.*)$/.exec(name) : null;
-  if (packed) return actName(packed[1]!, Number(packed[2]), packed[3]);
-  const kind = aliases[name] ?? name;
-  const types: Record<string, string> = {
-    a: 'attn',
-    attention: 'attn',
-    m: 'mlp',
-    b: '',
-    block: '',
-    blocks: '',
-  };
-  let part = types[layerType] ?? layerType;
-  if (attentionKinds.has(kind)) part = 'attn';
-  else if (kind === 'pre' || kind === 'post') part = 'mlp';
-  const block = layer === undefined ? '' : `blocks.${layer}.`;
-  const final = layer === undefined && (kind === 'scale' || kind === 'normalized') ? 'ln_final.' : '';
-  return `${final}${block}${part ? `${part}.` : ''}hook_${kind}`;
 }

@@ -6,7 +6,7 @@
 import { UnfoldError } from '../errors.ts';
 import * as tf from '../tensor/tf.ts';
 import type { GPT2Config } from './config.ts';
-import { checkHookName, type HookFlags, hookLayer, hookNames, isMlpEdge } from './hook-names.ts';
+import { checkHookName, flagOf, type HookFlags, hookLayer, hookNames, isMlpEdge } from './hook-names.ts';
 
 /** Where a hook function was called. */
 export interface HookPoint {
@@ -88,15 +88,27 @@ export function matchingNames(filter: NameFilter, scope: HookScope): string[] {
 
 function firingName(name: string, scope: HookScope): string {
   const { cfg, flags, stop } = scope;
-  checkHookName(cfg, name, flags);
+  checkHookName(cfg, name);
   if (name === `blocks.${stop}.hook_resid_pre` || firingNames(scope).includes(name)) return name;
   if (isMlpEdge(name, stop ?? cfg.n_layers)) return name;
+  const flag = flagOf(name);
+  if (flag !== undefined && !flags[flag]) {
+    const [expected, todo] = [`${flag} on`, `turn it on: model.flags.${flag} = true`];
+    throw new UnfoldError('unknown-hook', { where: name, expected, found: 'off: it does not fire', todo });
+  }
   throw new UnfoldError('unknown-hook', {
     where: name,
     expected: 'a hook point that fires before the run stops',
     found: `stopAtLayer ${stop}`,
     todo: 'raise stopAtLayer, or leave it out',
   });
+}
+
+/** The hook points that filters name one by one; patterns and predicates mean what fires. */
+export function namesIn(filters: readonly (NameFilter | undefined)[]): string[] {
+  const named = (filter: NameFilter | undefined) =>
+    typeof filter === 'string' ? [filter] : Array.isArray(filter) ? (filter as string[]) : [];
+  return filters.flatMap(named);
 }
 
 /** What a run is asked for. */

@@ -9,8 +9,16 @@ import * as tf from '../tensor/tf.ts';
 import { ActivationCache } from './activation-cache.ts';
 import type { GPT2Config } from './config.ts';
 import { forwardFrom, forwardPass, type Pass } from './forward.ts';
-import { defaultFlags, type HookFlags, hookLayer, hookNames } from './hook-names.ts';
-import { type Hook, type HookFn, HookTable, matchingNames, type NameFilter, resolveStop } from './hooks.ts';
+import { defaultFlags, flagsFor, type HookFlags, hookLayer, hookNames } from './hook-names.ts';
+import {
+  type Hook,
+  type HookFn,
+  HookTable,
+  matchingNames,
+  type NameFilter,
+  namesIn,
+  resolveStop,
+} from './hooks.ts';
 import type { KeyValueCache } from './kv-cache.ts';
 import { lossPerToken, meanLoss } from './loss.ts';
 import { type ProcessOptions, processWeights } from './process-weights.ts';
@@ -26,7 +34,7 @@ export interface RunOptions {
   attentionMask?: readonly (readonly number[])[];
   /** Hooks of this run, after the model's own. */
   fwdHooks?: readonly Hook[];
-  /** Settings that differ from `model.flags` in this run. */
+  /** Settings that differ from `model.flags` in this run. Those that a hook point needs are on where it is named. */
   flags?: Partial<HookFlags>;
 }
 
@@ -51,7 +59,10 @@ export class GPT2 {
   readonly weightsHash: string;
   /** Folder it came from, for messages. */
   readonly path: string;
-  /** Which optional hook points fire, as TransformerLens's cfg. Change it freely between runs. */
+  /**
+   * Which optional hook points fire, as TransformerLens's cfg; in a run that names one it fires in any case. Change it freely
+   * between runs.
+   */
   flags: HookFlags = { ...defaultFlags };
   #persistent: { names: string[]; fn: HookFn }[] = [];
 
@@ -190,7 +201,8 @@ export class GPT2 {
 
   #run(options: RunOptions, collect: NameFilter | undefined, output: Pass['output']): Pass {
     const { cfg, weights } = this;
-    const flags = { ...this.flags, ...options.flags };
+    const named = namesIn([collect, ...(options.fwdHooks ?? []).map(([filter]) => filter)]);
+    const flags = { ...this.flags, ...options.flags, ...flagsFor(named) };
     const stop = resolveStop(cfg, options.stopAtLayer);
     const scope = { cfg, flags, stop };
     const hooks = new HookTable(scope, {
@@ -214,8 +226,9 @@ function resolveStart({ n_layers }: GPT2Config, layer: number): number {
 
 /** Patterns and functions mean whatever fires; a name must fire. */
 function requireAfter(filter: NameFilter, start: number): void {
-  const names = typeof filter === 'string' ? [filter] : Array.isArray(filter) ? (filter as string[]) : [];
-  const early = names.find((name) => !/^(ln_final|unembed)\./.test(name) && (hookLayer(name) ?? -1) < start);
+  const early = namesIn([filter]).find(
+    (name) => !/^(ln_final|unembed)\./.test(name) && (hookLayer(name) ?? -1) < start,
+  );
   if (early === undefined) return;
   throw new UnfoldError('unknown-hook', {
     where: early,

@@ -3,11 +3,9 @@
  */
 import type { StageContext } from '../context.ts';
 import { silent } from '../context.ts';
-import { UnfoldError } from '../errors.ts';
 import type * as tf from '../tensor/tf.ts';
+import { expandHooks } from './hook-globs.ts';
 import type { HookFlags } from './hook-names.ts';
-import { allFlags, checkHookName, defaultFlags, hookNames } from './hook-names.ts';
-import { firingNames, resolveStop } from './hooks.ts';
 import type { GPT2 } from './model.ts';
 import { type TensorToWrite, writeSafetensors } from './safetensors-write.ts';
 
@@ -51,7 +49,7 @@ export async function recordActivations(
   context: StageContext = silent(),
 ): Promise<Recorded> {
   const active = { ...model.flags, ...flags };
-  const wanted = expandHooks(model, hooks, active, stop_at_layer);
+  const wanted = expandHooks(model.cfg, hooks, { flags: active, stopAtLayer: stop_at_layer });
   const stop = stop_at_layer === undefined ? {} : { stopAtLayer: stop_at_layer };
   const { cache, logits } = model.runWithCache(tokens, { namesFilter: wanted, flags: active, ...stop });
   try {
@@ -86,51 +84,3 @@ function summary(name: string, { shape, data }: TensorToWrite): RecordedTensor {
   }
   return { name, shape: [...shape], mean: finite ? sum / finite : 0, norm: Math.sqrt(squares) };
 }
-
-/**
- * Names for names, globs and `all`, in the order given. Globs and `all` mean what fires in this run.
- * @throws UnfoldError `unknown-hook` for a name that does not exist and a glob that matches nothing.
- */
-export function expandHooks(
-  model: GPT2,
-  hooks: readonly string[],
-  flags: HookFlags = defaultFlags,
-  stopAtLayer?: number,
-): string[] {
-  const stop = resolveStop(model.cfg, stopAtLayer);
-  const names = new Set<string>();
-  for (const hook of hooks.flatMap((entry) => entry.split(',')).map((entry) => entry.trim())) {
-    if (hook === '') continue;
-    for (const name of expand(model, hook, flags, stop)) names.add(name);
-  }
-  if (names.size) return [...names];
-  throw new UnfoldError('unknown-hook', {
-    where: 'the hook points',
-    expected: 'names, globs or all',
-    found: 'nothing',
-    todo: 'for instance blocks.*.hook_resid_post',
-  });
-}
-
-function expand(model: GPT2, hook: string, flags: HookFlags, stop: number | undefined): string[] {
-  const firing = firingNames({ cfg: model.cfg, flags, stop });
-  if (hook === 'all') return firing;
-  if (!hook.includes('*')) {
-    checkHookName(model.cfg, hook, flags);
-    return [hook];
-  }
-  const pattern = new RegExp(`^${hook.split('*').map(escaped).join('.*')}$`);
-  const matches = firing.filter((name) => pattern.test(name));
-  if (matches.length) return matches;
-  const off = hookNames(model.cfg, allFlags).find((name) => pattern.test(name));
-  throw new UnfoldError('unknown-hook', {
-    where: hook,
-    expected: 'a glob that matches a hook point of this run',
-    found: 'no match',
-    todo: off
-      ? `${off} fires only with its flag, or later than the run stops`
-      : 'unfold cache --hooks all lists the names',
-  });
-}
-
-const escaped = (text: string) => text.replace(/[.+?^${}()|[\]\\]/g, '\\$&');

@@ -4,7 +4,9 @@
  * there are.
  */
 import type { CoderHooks, HookUse } from '../coders/training.ts';
-import { nearest, UnfoldError } from '../errors.ts';
+import { UnfoldError } from '../errors.ts';
+import { hookLayer } from '../model/hook-names.ts';
+import { nearestHooks } from '../model/nearest-hooks.ts';
 import type { ActivationBlock, BlockSource, HookWidth } from '../shards/block-source.ts';
 
 /** The settings that name hooks. */
@@ -61,7 +63,8 @@ export function chooseHooks(
   if (unused) throw notTaken(unused, use, settings, owner);
   const find = (name: string, setting: Name) => hookNamed(hooks, name, setting, owner);
   if (use === 'one') return { in: [find(onlyHook(hooks, settings.hook_name, owner), 'hook_name')], out: [] };
-  for (const key of TAKES[use]) if (settings[key] === undefined) throw missing(key, hooks, owner);
+  for (const key of TAKES[use])
+    if (settings[key] === undefined) throw missing(key, hooks, owner, settings.hook_name);
   const { hook_name, hook_name_out, hook_names = [], hook_names_out = [] } = settings;
   if (use === 'in-out')
     return { in: [find(hook_name!, 'hook_name')], out: [find(hook_name_out!, 'hook_name_out')] };
@@ -94,11 +97,12 @@ function hookNamed(hooks: readonly HookWidth[], wanted: string, setting: Name, o
     where: `${owner}: ${setting}`,
     expected: `one of the hooks of these rows: ${names.join(', ')}`,
     found: wanted,
-    todo: `choose one (perhaps ${nearest(wanted, names, 1)[0]}), or harvest again with ${wanted} among the hooks`,
+    todo: `choose one (perhaps ${nearestHooks(wanted, names, 1)[0]}), or harvest again with ${wanted} among the hooks`,
   });
 }
 
-function missing(setting: Name, hooks: readonly HookWidth[], owner: string): UnfoldError {
+/** @param input the hook that is read, where it is known: what is predicted stands in its layer as a rule */
+function missing(setting: Name, hooks: readonly HookWidth[], owner: string, input?: string): UnfoldError {
   const names = hooks.map(({ name }) => name);
   const flag = `--${setting.replaceAll('_', '-')}`;
   const several = setting.startsWith('hook_names');
@@ -106,8 +110,19 @@ function missing(setting: Name, hooks: readonly HookWidth[], owner: string): Unf
     where: `${owner}: ${setting}`,
     expected: `${several ? 'hooks' : 'one of the hooks'} of these rows: ${names.join(', ')}`,
     found: several ? 'none' : 'no choice among several',
-    todo: `choose: ${flag} ${several ? names.slice(0, 2).join(',') : names[0]}`,
+    todo: `choose: ${flag} ${several ? names.slice(0, 2).join(',') : likely(setting, names, input)}`,
   });
+}
+
+/** The input hook for an input; for what is predicted, the output of the MLP in its layer, or whatever else there is of it. */
+function likely(setting: Name, names: readonly string[], input: string | undefined): string {
+  if (setting !== 'hook_name_out' || input === undefined) return names[0]!;
+  const others = names.filter((name) => name !== input);
+  const own = others.filter((name) => hookLayer(name) === hookLayer(input));
+  const isOutput = (name: string) => /hook_(mlp_out|attn_out|out|result)$/.test(name);
+  const layer = hookLayer(input);
+  const usual = layer === undefined ? names[0]! : `blocks.${layer}.hook_mlp_out`;
+  return own.find((name) => name.endsWith('mlp_out')) ?? own.find(isOutput) ?? own[0] ?? others[0] ?? usual;
 }
 
 function notTaken(setting: Name, use: HookUse, settings: HookSettings, owner: string): UnfoldError {

@@ -234,3 +234,15 @@ test('rows, hooks, shards and bytes are announced before the first forward pass'
   await run(dir, {}, model, { ...silent(), note: (line) => notes.push(line) });
   expect(notes.length).toBeGreaterThan(0);
 });
+
+test('globs stand for the hook points with a row per token; the harvest is that of their names', async () => {
+  const globbed = await run(dir, { hook_names: ['blocks.*.hook_mlp_in'] });
+  expect(globbed.hooks.map(({ name }) => name)).toEqual([0, 1].map((l) => `blocks.${l}.hook_mlp_in`));
+  const named = await run(dir, { hook_names: globbed.hooks.map(({ name }) => name) });
+  expect(named).toMatchObject({ shards_made: 0, content_hash: globbed.content_hash });
+});
+
+test('a first layer norm beside inputs of each head, which change its rows, is refused', async () => {
+  const hook_names = ['blocks.0.hook_q_input', 'blocks.0.ln1.hook_normalized'];
+  await expect(run(dir, { hook_names })).rejects.toThrow(/each in a harvest of its own/);
+});

@@ -31,6 +31,17 @@ beforeAll(async () => {
 afterAll(() => rm(scratch, { recursive: true }));
 
 describe('the hooks of a run', () => {
+  it('what a transcoder predicts is suggested from the layer that it reads', () => {
+    const names = ['blocks.0.hook_mlp_out', 'blocks.1.ln2.hook_normalized', 'blocks.1.hook_mlp_out'];
+    const hooks = names.map((name) => ({ name, width: 8 }));
+    const settings = { hook_name: 'blocks.1.ln2.hook_normalized' };
+    const advice = /--hook-name-out blocks\.1\.hook_mlp_out/;
+    expect(() => chooseHooks({ hooks }, 'in-out', settings, 't')).toThrow(advice);
+    expect(() => chooseHooks({ hooks: hooks.slice(1, 2) }, 'in-out', settings, 't')).toThrow(advice);
+    const wrong = { ...settings, hook_name_out: 'blocks.1.mlp_out' };
+    expect(() => chooseHooks({ hooks }, 'in-out', wrong, 't')).toThrow(/perhaps blocks\.1\.hook_mlp_out/);
+  });
+
   it('are those its architecture takes, in the order of the settings', () => {
     expect(chooseHooks({ hooks: [A] }, 'one', {}, 'topk')).toEqual({ in: [A], out: [] });
     const pair = { hook_name: C.name, hook_name_out: A.name };

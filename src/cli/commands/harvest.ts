@@ -43,7 +43,7 @@ A file for --config: {model: checkpoints/novels-4l, text: {dataset: novels, max_
         '--dataset <path or name>',
         'text: a file, folder, glob, or a folder in datasets/ with a manifest',
       )
-      .option('--hooks, --hook-names <names>', 'hook points, separated by commas', names)
+      .option('--hooks, --hook-names <names>', 'hook points: names or globs, separated by commas', names)
       .requiredOption('--out <dir>', 'folder for the shards')
       .option('--context-size <tokens>', 'tokens in a context, BOS included (default 128)', positive)
       .option('--max-tokens <tokens>', 'tokens to use at most (default: the whole dataset)', positive)

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import type { StageContext } from '../../context.ts';
 import { hashOf } from '../../files.ts';
-import { forwardOptions } from '../../harvest/inputs.ts';
+import { forwardOptions, withHookNames } from '../../harvest/inputs.ts';
 import { liveSource } from '../../harvest/live.ts';
 import { trainCodersOf, trainSweep, unfinishedCoders } from '../../train/sweep.ts';
 import { expandSweep, isSweep } from '../../train/sweep-file.ts';
@@ -143,7 +143,11 @@ async function withHarvest(
   const world = await openWorld(path, text, context);
   try {
     const { model, tokenizer, corpus } = world;
-    const rows = liveSource(model, corpus, forwardOptions(settings.harvest, tokenizer, corpus));
+    const rows = liveSource(
+      model,
+      corpus,
+      forwardOptions(withHookNames(settings.harvest, model), tokenizer, corpus),
+    );
     const hashes = { model: model.weightsHash, tokenizer: tokenizer.hash, corpus: corpus.hash };
     return await use({ rows, origin: { model: path, text, seqpos_slice, exclude_special_tokens, hashes } });
   } finally {

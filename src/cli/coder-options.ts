@@ -4,6 +4,9 @@ import { natural } from './values.ts';
 
 const RULES = ['threshold', 'topk'] as const;
 
+/** All flags. */
+export const CODER_FLAGS = ['--format', '--layer', '--hook', '--name', '--rule'] as const;
+
 /** Adds --format, --layer, --hook, --name and --rule. */
 export function addCoderOptions(command: Command): void {
   command

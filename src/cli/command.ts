@@ -5,6 +5,7 @@
 import type { Command } from 'commander';
 import type { StageContext } from '../context.ts';
 import type { JobRequest } from '../jobs/kinds/kind.ts';
+import type { Modes } from './modes.ts';
 
 /** Handed to every command's action. */
 export interface CommandIO {
@@ -31,6 +32,8 @@ export interface CommandSpec {
   configure(command: Command): void;
   /** Commands below it, `unfold NAME SUB …`; what none of them is called goes to `run`. */
   subcommands?: readonly CommandSpec[];
+  /** Where not every option has an effect beside every other. */
+  modes?: Modes;
   /** True if the command computes: `--backend` is added and the backend is chosen before `run`. */
   usesBackend?: boolean;
   /** `args` are the positional arguments, `options` commander's parsed options. Import heavy modules inside. */

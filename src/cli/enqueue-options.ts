@@ -3,6 +3,9 @@ import type { Command } from 'commander';
 import type { AddOptions } from '../jobs/queue-file.ts';
 import { collect, milliseconds, numberIn } from './values.ts';
 
+/** All of them. */
+export const ENQUEUE_FLAGS = ['--tag', '--priority', '--delay', '--attempts', '--queue', '--wait'] as const;
+
 /** Declares them. */
 export function enqueueOptions(command: Command): void {
   command

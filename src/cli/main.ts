@@ -10,6 +10,7 @@ import { pasteable } from '../invocation.ts';
 import { packageVersion } from '../package-version.ts';
 import type { CommandIO, CommandSpec } from './command.ts';
 import { commands } from './commands/index.ts';
+import { refuseWithoutEffect } from './modes.ts';
 import { hideSecretArguments, withoutSecretArguments } from './secret-arguments.ts';
 import { terminalContext } from './terminal.ts';
 import { refuseEmptyValues } from './values.ts';
@@ -74,6 +75,7 @@ function buildCommand(spec: CommandSpec, signal: AbortSignal): Command {
 
 async function runCommand(spec: CommandSpec, command: Command, signal: AbortSignal): Promise<void> {
   const options = command.optsWithGlobals<Record<string, unknown>>();
+  if (spec.modes) refuseWithoutEffect(spec.modes, command, command.args);
   const io = commandIO(Boolean(options.json), Boolean(options.quiet), signal);
   if (spec.usesBackend) {
     const { closeBackend, useBackend } = await import('../tensor/backend.ts');

@@ -2,6 +2,13 @@
 import type { Command } from 'commander';
 import { slice } from './values.ts';
 
+/** All flags. */
+export const ROW_FLAGS = [
+  '--exclude-special-tokens',
+  '--no-exclude-special-tokens',
+  '--seqpos-slice',
+] as const;
+
 /** Adds --exclude-special-tokens, --no-exclude-special-tokens and --seqpos-slice. */
 export function addRowOptions(command: Command): void {
   command

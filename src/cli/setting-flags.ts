@@ -19,6 +19,10 @@ const PARSERS: Readonly<Record<string, Parser<unknown>>> = {
   names,
 };
 
+/** `--d-sae` of `--d-sae <n>`. */
+export const flagNames = (flags: readonly SettingFlag[]): string[] =>
+  flags.map(([flag]) => flag.split(' ')[0]!);
+
 /** Declares the flags. */
 export function addSettingFlags(command: Command, flags: readonly SettingFlag[]): void {
   for (const [flag, about] of flags) {

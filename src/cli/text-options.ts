@@ -23,6 +23,14 @@ const SWITCHES = ['disable_concat_sequences', 'repack', 'special_tokens_in_text'
 const flagOf = (key: string) => `--${key.replaceAll('_', '-')}`;
 const camelOf = (key: string) => key.replace(/_(.)/g, (_, letter: string) => letter.toUpperCase());
 
+/** All flags. */
+export const TEXT_FLAGS: readonly string[] = [
+  ...[...FLAGS.map(([key]) => key), ...SWITCHES].map(flagOf),
+  '--no-disable-concat-sequences',
+  '--prepend-bos',
+  '--no-prepend-bos',
+];
+
 /** Adds the flags. `packing` says what holds where none is given: "the coder's", or nothing for the defaults. */
 export function addTextOptions(command: Command, packing = ''): void {
   const about = (key: Key) => corpusSpecSchema.shape[key].description ?? key;

@@ -29,11 +29,21 @@ export type Info = { kind: 'coder' | 'coders' | 'run' | 'sweep' | 'shards'; path
  */
 export async function infoOf(path: string, options: OpenOptions & Choice = {}): Promise<Info> {
   const place = await Place.at(path);
+  const refuseChoice = (what: string) => refuseOptions(path, what, options);
   const config = place.names.has(CFG_FILE) ? undefined : await place.json('config.json');
-  if (config && 'settings' in config) return runInfo(path);
-  if (place.names.has(SWEEP_FILE)) return sweepInfo(path);
+  if (config && 'settings' in config) {
+    refuseChoice('a training run');
+    return runInfo(path);
+  }
+  if (place.names.has(SWEEP_FILE)) {
+    refuseChoice('a sweep');
+    return sweepInfo(path);
+  }
   const isShards = place.names.has('manifest.json') || place.names.has('state.json');
-  if (isShards && !place.names.has(CFG_FILE)) return shardsInfo(path);
+  if (isShards && !place.names.has(CFG_FILE)) {
+    refuseChoice('a folder of shards');
+    return shardsInfo(path);
+  }
   if (place.kind === 'nothing') {
     throw new UnfoldError('missing-file', {
       where: path,
@@ -47,6 +57,18 @@ export async function infoOf(path: string, options: OpenOptions & Choice = {}): 
   const entries = chosenEntries(source, options);
   const isOne = source.kind === 'coder' || (entries.length === 1 && source.entries.length > 1);
   return (await describeSource({ ...source, kind: isOne ? 'coder' : 'set', entries })) as Info;
+}
+
+/** Options that choose among coders say nothing about anything else. */
+function refuseOptions(where: string, what: string, options: OpenOptions & Choice): void {
+  const [given] = Object.entries(options).find(([, value]) => value !== undefined) ?? [];
+  if (given === undefined) return;
+  throw new UnfoldError('bad-setting', {
+    where,
+    expected: `no --${given}, which chooses among coders`,
+    found: what,
+    todo: `leave --${given} out, or name a coder: the folder final of a run`,
+  });
 }
 
 async function runInfo(path: string): Promise<Info> {

@@ -27,6 +27,11 @@ const command: CommandSpec = {
     ],
     ['unfold backend install webgpu', 'any modern GPU: 90 MB'],
   ],
+  modes: {
+    of: (_options, [, backend]) => (backend === 'webgpu' || backend === 'tensorflow' ? backend : undefined),
+    always: ['--dir', '--force'],
+    takes: { tensorflow: ['--cpu', '--wheel', '--index', '--from'], webgpu: [] },
+  },
   configure(command: Command) {
     command
       .argument('<action>', 'install')

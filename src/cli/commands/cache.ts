@@ -28,6 +28,16 @@ if the whole model ran, the logits ("logits"). Python reads the file with safete
     ],
   ],
   usesBackend: true,
+  modes: {
+    of: ({ prompt, tokens }) =>
+      (prompt === undefined) === (tokens === undefined) ? undefined : tokens ? '--tokens' : '--prompt',
+    always: [
+      ...['--model', '--hook-names', '--out', '--stop-at-layer'],
+      ...['--use-attn-result', '--use-split-qkv-input', '--use-attn-in', '--use-hook-mlp-in'],
+      ...['--fold-ln', '--center-writing-weights', '--center-unembed', '--fold-value-biases'],
+    ],
+    takes: { '--prompt': ['--prompt', '--no-prepend-bos'], '--tokens': ['--tokens'] },
+  },
   configure(command: Command) {
     command
       .requiredOption('--model <dir or id>', 'a Hugging Face GPT-2: folder or hub id')

@@ -6,7 +6,7 @@ import type { JobTree } from '../../jobs/flow.ts';
 import { enqueueCommands } from '../../jobs/kinds/from-command.ts';
 import { textTable } from '../../table.ts';
 import type { CommandIO, CommandSpec } from '../command.ts';
-import { addOptionsOf, enqueueOptions } from '../enqueue-options.ts';
+import { addOptionsOf, ENQUEUE_FLAGS, enqueueOptions } from '../enqueue-options.ts';
 import { collect, numberIn } from '../values.ts';
 
 const command: CommandSpec = {
@@ -28,6 +28,14 @@ same paths, or --out is an s3:// URL. A lost worker's job is tried again and goe
     ['unfold enqueue probe --seconds 2 --out runs/probe', 'one command as one job'],
   ],
   subcommands: enqueueCommands({ configure: enqueueOptions, act: enqueueOne }),
+  modes: {
+    of: ({ dryRun }) => (dryRun ? '--dry-run' : 'jobs that are queued'),
+    always: ['--out', '--set', '--tag', '--parts'],
+    takes: {
+      '--dry-run': ['--dry-run'],
+      'jobs that are queued': ENQUEUE_FLAGS.filter((flag) => flag !== '--tag'),
+    },
+  },
   configure(command: Command) {
     command
       .argument('<pipeline>', 'a pipeline file, the name of a bundled one, or a command below')

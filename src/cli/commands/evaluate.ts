@@ -1,9 +1,9 @@
 /** @file `unfold evaluate`: how good a coder is, alone and in its model. */
 import type { Command } from 'commander';
 import type { EvaluateCoderOptions } from '../../evaluate/evaluate-coder.ts';
-import { addCoderOptions } from '../coder-options.ts';
+import { addCoderOptions, CODER_FLAGS } from '../coder-options.ts';
 import type { CommandSpec } from '../command.ts';
-import { addTextOptions, isTextOption, textOptions } from '../text-options.ts';
+import { addTextOptions, isTextOption, TEXT_FLAGS, textOptions } from '../text-options.ts';
 import { ids, positive } from '../values.ts';
 
 const command: CommandSpec = {
@@ -31,6 +31,34 @@ a flag says otherwise.`,
     ],
   ],
   usesBackend: true,
+  modes: {
+    of: ({ shards, dataset, tokens }) =>
+      shards !== undefined
+        ? '--shards'
+        : dataset !== undefined
+          ? '--dataset'
+          : tokens !== undefined
+            ? '--tokens'
+            : undefined,
+    always: [
+      ...CODER_FLAGS,
+      '--coder',
+      '--hook-name',
+      '--hook-name-out',
+      '--all-tokens',
+      '--exclude-tokens',
+      '--per-latent',
+      '--out',
+    ],
+    takes: {
+      '--shards': ['--shards', '--max-tokens'],
+      '--dataset': [
+        ...['--model', '--dataset', '--max-tokens', '--context-size', '--batch-contexts', '--per-token'],
+        ...TEXT_FLAGS,
+      ],
+      '--tokens': ['--model', '--tokens', '--batch-contexts', '--per-token'],
+    },
+  },
   configure(command: Command) {
     addCoderOptions(command);
     command

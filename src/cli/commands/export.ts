@@ -21,6 +21,15 @@ with the reason. What was written is opened again and compared with the original
     ],
   ],
   usesBackend: true,
+  modes: {
+    of: ({ format }) => `--format ${format}`,
+    always: ['--format', '--out', '--layer', '--hook', '--name', '--dtype'],
+    takes: {
+      '--format saelens': [],
+      '--format sparsify': ['--hookpoint'],
+      '--format circuit-tracer': ['--scan'],
+    },
+  },
   configure(command: Command) {
     command
       .argument('<coders...>', 'coders, sets, or folders of coders')

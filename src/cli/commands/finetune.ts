@@ -2,10 +2,10 @@
 import { type Command, Option } from 'commander';
 import type { FinetuneOptions, FinetuneResult } from '../../finetune/finetune.ts';
 import { pasteable } from '../../invocation.ts';
-import { addCoderOptions, coderOptions } from '../coder-options.ts';
+import { addCoderOptions, CODER_FLAGS, coderOptions } from '../coder-options.ts';
 import type { CommandIO, CommandSpec } from '../command.ts';
-import { addSettingFlags, type SettingFlag, settingsOf } from '../setting-flags.ts';
-import { addTextOptions, textOptions } from '../text-options.ts';
+import { addSettingFlags, flagNames, type SettingFlag, settingsOf } from '../setting-flags.ts';
+import { addTextOptions, TEXT_FLAGS, textOptions } from '../text-options.ts';
 import { collectSettings, ids, positive } from '../values.ts';
 
 /** The loss is a choice among names, which commander checks. */
@@ -55,6 +55,27 @@ the same command goes on. The result is in final/, in SAELens's layout; its cfg.
     ],
   ],
   usesBackend: true,
+  modes: {
+    of: ({ dataset, tokens }) =>
+      (dataset === undefined) === (tokens === undefined) ? undefined : dataset ? '--dataset' : '--tokens',
+    always: [
+      ...CODER_FLAGS,
+      ...[
+        '--coder',
+        '--model',
+        '--out',
+        '--hook-name',
+        '--hook-name-out',
+        '--all-tokens',
+        '--exclude-tokens',
+      ],
+      ...['--config', '--set', ...flagNames([LOSS_FLAG, ...SETTING_FLAGS])],
+    ],
+    takes: {
+      '--dataset': ['--dataset', '--max-tokens', '--context-size', ...TEXT_FLAGS],
+      '--tokens': ['--tokens'],
+    },
+  },
   configure(command: Command) {
     addCoderOptions(command);
     command

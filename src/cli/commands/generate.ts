@@ -1,5 +1,6 @@
 /** @file `unfold generate`: continues a prompt and streams the text. */
 import type { Command } from 'commander';
+import { UnfoldError } from '../../errors.ts';
 import type { GenerateOptions } from '../../model/generate.ts';
 import type { Tokenizer } from '../../model/tokenizer.ts';
 import type { CommandSpec } from '../command.ts';
@@ -21,6 +22,19 @@ given; the same seed gives the same text.`,
     ],
   ],
   usesBackend: true,
+  modes: {
+    of: ({ temperature }) => (temperature === 0 ? '--temperature 0' : 'drawing'),
+    always: [
+      '--model',
+      '--prompt',
+      '--max-new-tokens',
+      '--temperature',
+      '--stop-at-eos',
+      '--no-kv-cache',
+      '--no-prepend-bos',
+    ],
+    takes: { drawing: ['--top-k', '--top-p', '--seed'], '--temperature 0': [] },
+  },
   configure(command: Command) {
     command
       .requiredOption('--model <dir or id>', 'a Hugging Face GPT-2: folder or hub id')
@@ -73,10 +87,20 @@ function settingsOf(options: Record<string, unknown>, tokenizer: Tokenizer): Gen
     top_k: options.topK,
     top_p: options.topP,
     seed: options.seed,
-    stop_at: options.stopAtEos ? tokenizer.eosId : undefined,
+    stop_at: options.stopAtEos ? endToken(tokenizer) : undefined,
     use_kv_cache: options.kvCache !== false,
   };
   return Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== undefined));
+}
+
+function endToken({ eosId, dir }: Tokenizer): number {
+  if (eosId !== undefined) return eosId;
+  throw new UnfoldError('no-eos', {
+    where: dir,
+    expected: 'an end token, at which --stop-at-eos ends',
+    found: 'none in its files',
+    todo: 'leave --stop-at-eos out; --max-new-tokens says how long the text gets',
+  });
 }
 
 /** Prints the prompt and then each new piece; bytes of an unfinished character wait for the rest. */

@@ -43,6 +43,11 @@ is blocked when one of those failed: unfold jobs retry mends that one, and the r
     ['unfold jobs --state failed --once --json', 'what failed, for programs'],
   ],
   subcommands,
+  modes: {
+    of: (_options, [flow]) => (flow === undefined ? 'all flows' : 'one flow'),
+    always: ['--state', '--stage', '--parts', '--once', '--until-done', '--queue'],
+    takes: { 'all flows': ['--all'], 'one flow': [] },
+  },
   configure(command: Command) {
     command
       .argument('[flow]', 'only flows whose id begins so')

@@ -4,7 +4,7 @@ import { UnfoldError } from '../../errors.ts';
 import type { SynthFlags } from '../../jobs/kinds/synth.ts';
 import type { SynthCoderResult, SynthResult } from '../../synth/synth.ts';
 import type { ToyOptions } from '../../synth/toy.ts';
-import { addCoderOptions, coderOptions } from '../coder-options.ts';
+import { addCoderOptions, CODER_FLAGS, coderOptions } from '../coder-options.ts';
 import type { CommandIO, CommandSpec } from '../command.ts';
 import { positive, probabilities, seeds } from '../values.ts';
 
@@ -39,6 +39,15 @@ written. The model is drawn here from its settings: a coder of another program's
     ['unfold synth --toy --out runs/toy', 'a picture of five features in two dimensions, and its numbers'],
   ],
   usesBackend: true,
+  modes: {
+    of: ({ toy, coder }) => (toy ? '--toy' : coder === undefined ? 'a benchmark file' : '--coder'),
+    always: [],
+    takes: {
+      '--toy': ['--toy', '--out', '--features', '--probabilities'],
+      '--coder': ['--coder', '--samples', ...CODER_FLAGS],
+      'a benchmark file': ['--out', '--seeds', '--training-tokens', '--samples'],
+    },
+  },
   configure(command: Command) {
     command
       .argument('[file]', 'benchmark file')
@@ -81,6 +90,7 @@ export default command;
 /** What is asked for: flags over the benchmark's file. */
 async function flagsOf([file]: string[], options: Record<string, unknown>): Promise<SynthFlags> {
   if (options.toy === true) {
+    if (file !== undefined || options.coder !== undefined) throw notBoth(file ?? '--coder');
     const { features, probabilities } = options as unknown as Omit<ToyOptions, 'out'>;
     return { what: 'toy', out: folder(options), features, probabilities };
   }
@@ -113,6 +123,15 @@ async function flagsOf([file]: string[], options: Record<string, unknown>): Prom
     }),
   };
   return { what: 'benchmark', out: folder(options), settings: settings as never };
+}
+
+function notBoth(other: string): UnfoldError {
+  return new UnfoldError('bad-setting', {
+    where: 'unfold synth --toy',
+    expected: 'the toy model alone, which has no benchmark file and no coder',
+    found: other,
+    todo: `leave out --toy, or ${other}`,
+  });
 }
 
 const COLUMNS = ['f1', 'mcc', 'uniqueness', 'explained_variance', 'l0', 'dead_latents'] as const;

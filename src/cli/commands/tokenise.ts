@@ -37,6 +37,11 @@ const command: CommandSpec = {
       'ids and pieces as JSON',
     ],
   ],
+  modes: {
+    of: ({ json }) => (json ? '--json' : 'a table'),
+    always: ['--model', '--text', '--file', '--special', '--prepend-bos'],
+    takes: { 'a table': ['--limit'], '--json': [] },
+  },
   configure(command) {
     command
       .alias('tokenize')

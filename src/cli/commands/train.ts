@@ -5,9 +5,9 @@ import type { SweepFlags, TrainFlags } from '../../train/command.ts';
 import type { SweepResult } from '../../train/sweep.ts';
 import type { TrainResult } from '../../train/train.ts';
 import type { CommandIO, CommandSpec } from '../command.ts';
-import { addRowOptions } from '../row-options.ts';
-import { addSettingFlags, type SettingFlag, settingsOf } from '../setting-flags.ts';
-import { addTextOptions, isTextOption, textOptions } from '../text-options.ts';
+import { addRowOptions, ROW_FLAGS } from '../row-options.ts';
+import { addSettingFlags, flagNames, type SettingFlag, settingsOf } from '../setting-flags.ts';
+import { addTextOptions, isTextOption, TEXT_FLAGS, textOptions } from '../text-options.ts';
 import { collectSettings, positive } from '../values.ts';
 
 /** Flags that are settings of their own; every other setting goes through --set or --config. */
@@ -77,6 +77,15 @@ blocks.{layer}.ln2.hook_normalized with grid: {layer: [0, 1, 2, 3]} makes a tran
     ],
   ],
   usesBackend: true,
+  modes: {
+    of: ({ shards, model }) =>
+      (shards === undefined) === (model === undefined) ? undefined : shards ? '--shards' : '--model',
+    always: ['--out', '--config', '--sweep', '--set', '--resume', ...flagNames(SETTING_FLAGS)],
+    takes: {
+      '--shards': ['--shards'],
+      '--model': ['--model', '--dataset', '--max-tokens', '--context-size', ...ROW_FLAGS, ...TEXT_FLAGS],
+    },
+  },
   configure(command: Command) {
     command
       .option('--shards <dir>', 'rows from a folder of shards')

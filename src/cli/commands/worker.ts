@@ -30,6 +30,14 @@ jobs retry. A paused queue is waited for.`,
     ['unfold worker --port 9464', 'with numbers for Prometheus at http://127.0.0.1:9464/metrics'],
     ['unfold worker --max-jobs 1 --json', 'one job, then one JSON object about it'],
   ],
+  modes: {
+    of: ({ port }) => (port === undefined ? 'no --port' : '--port'),
+    always: [
+      ...['--queue', '--concurrency', '--stages', '--tags', '--deadline', '--lock-seconds', '--memory-limit'],
+      ...['--scratch', '--drain', '--max-jobs'],
+    ],
+    takes: { '--port': ['--port', '--host'], 'no --port': [] },
+  },
   configure(command: Command) {
     command
       .option('--queue <url>', 'which Redis (default UNFOLD_QUEUE, else the private one of this machine)')

@@ -10,6 +10,7 @@ import finetune from '../../cli/commands/finetune.ts';
 import harvest from '../../cli/commands/harvest.ts';
 import synth from '../../cli/commands/synth.ts';
 import train from '../../cli/commands/train.ts';
+import { ENQUEUE_FLAGS } from '../../cli/enqueue-options.ts';
 import { numberIn, positive } from '../../cli/values.ts';
 import { internal } from '../../errors.ts';
 import type { JobRequest } from './kind.ts';
@@ -76,6 +77,10 @@ function enqueued(spec: CommandSpec, { configure, act }: Enqueuing): CommandSpec
     summary: spec.summary,
     ...(spec.description !== undefined && { description: spec.description }),
     examples: examplesOf(spec),
+    // A job leaves files, also where the command by itself does not.
+    ...(spec.modes && {
+      modes: { ...spec.modes, always: [...spec.modes.always, '--out', ...ENQUEUE_FLAGS] },
+    }),
     configure(command) {
       spec.configure(command);
       command.optionsGroup('Queue:');

@@ -69,7 +69,10 @@ export async function openStateDict(path: string): Promise<StateDict> {
     throw badTorchFile(path, { expected: 'a dictionary of tensors by name', found: describe(file.value) });
   }
   for (const [name, value] of file.value) {
-    if (typeof name !== 'string') continue;
+    if (typeof name !== 'string') {
+      await file.close();
+      throw badTorchFile(path, { expected: 'tensors by name', found: `an entry under ${describe(name)}` });
+    }
     if (value instanceof TorchTensor) tensors.set(name, value);
     else values.set(name, value);
   }

@@ -2,6 +2,7 @@
 import { parse, stringify } from 'yaml';
 import { z } from 'zod';
 import { UnfoldError } from '../../errors.ts';
+import { type KeyTable, off } from './keys.ts';
 import type { Place } from './place.ts';
 
 const schema = z.looseObject({
@@ -16,6 +17,20 @@ const schema = z.looseObject({
   activation: z.enum(['relu', 'jump_relu', 'jumprelu']).optional(),
 });
 export type TracerConfig = z.infer<typeof schema>;
+
+/** config.yaml. What the loader itself writes over (where the set came from) says nothing about the coders. */
+export const TRACER_KEYS: KeyTable = {
+  whose: 'a circuit-tracer set',
+  used: Object.keys(schema.shape),
+  neutral: ['repo_id', 'revision', 'subfolder', 'dtype', 'description', 'license', 'tags'],
+  refused: {
+    special_load_fn: off('files of another layout (Gemma Scope)'),
+    hook_head_index: { harmless: [null], means: 'rows of one head' },
+    normalize_activations: { harmless: ['none', null, false], means: 'rows scaled before they are encoded' },
+    k: off('TopK latents'),
+    topk: off('TopK latents'),
+  },
+};
 
 /** @throws UnfoldError `missing-file`, `bad-config` */
 export async function readTracerConfig(place: Place, name: string): Promise<TracerConfig> {

@@ -7,10 +7,11 @@
 import { dirname } from 'node:path';
 import { UnfoldError } from '../../errors.ts';
 import { openCrossLayer } from './circuit-tracer-clt.ts';
-import { readTracerConfig } from './circuit-tracer-config.ts';
+import { readTracerConfig, TRACER_KEYS, type TracerConfig } from './circuit-tracer-config.ts';
 import { layerFiles, openLayer } from './circuit-tracer-layers.ts';
 import { writeCircuitTracer } from './circuit-tracer-write.ts';
 import type { CoderEntry, CoderFormat, CoderSource } from './format.ts';
+import { heedKeys, strangeFiles } from './keys.ts';
 import { Place } from './place.ts';
 
 export const CONFIG_FILE = 'config.yaml';
@@ -33,25 +34,48 @@ export const circuitTracer: CoderFormat = {
     if (place.kind === 'file') return openLayerFile(place);
     const config = await readTracerConfig(place, CONFIG_FILE);
     const shared = { format: 'circuit-tracer', path: place.path, about: config };
+    const warnings = warningsOf(place, config);
     if (config.model_kind === 'cross_layer_transcoder')
-      return { ...shared, kind: 'coder', entries: [await openCrossLayer(place, config)] };
+      return { ...shared, kind: 'coder', entries: [said(await openCrossLayer(place, config), warnings)] };
     const files = await layerFiles(place, config);
     const entries: CoderEntry[] = [];
     for (const [layer, path] of files.entries()) entries.push(await openLayer(path, layer, config));
     refuseUnequal(entries, place);
-    return { ...shared, kind: 'set', entries };
+    // What is true of the set is said once, with its first coder.
+    return {
+      ...shared,
+      kind: 'set',
+      entries: entries.map((entry, i) => (i ? entry : said(entry, warnings))),
+    };
   },
 
   write: writeCircuitTracer,
 };
 
+/** What the set holds beside what is read of it. */
+function warningsOf(place: Place, config: TracerConfig): string[] {
+  const listed = new Set(config.transcoders?.map((name) => name.split('/').at(-1)));
+  const isOwn =
+    config.model_kind === 'cross_layer_transcoder'
+      ? (name: string) => /^W_(enc|dec)_\d+\.safetensors$/.test(name)
+      : (name: string) => (config.transcoders ? listed.has(name) : /^layer_\d+\.safetensors$/.test(name));
+  return [...heedKeys(config, TRACER_KEYS, place.join(CONFIG_FILE)), ...strangeFiles(place.names, isOwn)];
+}
+
+const said = (entry: CoderEntry, warnings: readonly string[]): CoderEntry => ({
+  ...entry,
+  warnings: [...entry.warnings, ...warnings],
+});
+
 /** One layer of a set, given by its file: the config beside it says what it reads. */
 const LAYER_FILE = /(?:^|[\\/])layer_(\d+)\.safetensors$/;
 
 async function openLayerFile(file: Place): Promise<CoderSource> {
-  const config = await readTracerConfig(await Place.at(dirname(file.path)), CONFIG_FILE);
+  const beside = await Place.at(dirname(file.path));
+  const config = await readTracerConfig(beside, CONFIG_FILE);
   const layer = Number(LAYER_FILE.exec(file.path)![1]);
-  const entry = await openLayer(file.path, layer, config);
+  const warnings = heedKeys(config, TRACER_KEYS, beside.join(CONFIG_FILE));
+  const entry = said(await openLayer(file.path, layer, config), warnings);
   return { format: 'circuit-tracer', path: file.path, kind: 'coder', entries: [entry], about: config };
 }
 

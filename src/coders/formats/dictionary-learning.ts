@@ -5,10 +5,13 @@
  * and not outputs (`foldDecoderNorms` does the same). IdentityDict and CrossCoder are left out.
  */
 import { dirname, join, resolve, sep } from 'node:path';
+import { brief } from '../../checked.ts';
 import { UnfoldError } from '../../errors.ts';
 import { openStateDict, type StateDict } from '../../pickle/state-dict.ts';
 import { DICTIONARIES, dictionaryOf } from './dictionaries.ts';
+import { BUFFER_KEYS, CONFIG_KEYS, TRAINER_KEYS } from './dictionary-keys.ts';
 import type { CoderFormat, CoderSource, OpenOptions } from './format.ts';
+import { heedKeys } from './keys.ts';
 import { type Fields, Place } from './place.ts';
 import { entryOf, refused, scalar } from './stored.ts';
 
@@ -41,8 +44,24 @@ async function configOf(place: Place): Promise<Fields> {
   const beside = place.kind === 'file' ? await Place.at(dirname(place.path)) : place;
   const config =
     (await beside.json(CONFIG)) ?? (await (await Place.at(join(beside.path, '..'))).json(CONFIG));
-  const trainer = config?.trainer;
-  return { trainer: {}, buffer: {}, ...(trainer !== null && typeof trainer === 'object' ? config : {}) };
+  return isFields(config?.trainer) ? { buffer: {}, ...config } : { trainer: {}, buffer: {} };
+}
+
+const isFields = (value: unknown): value is Fields =>
+  value !== null && typeof value === 'object' && !Array.isArray(value);
+
+/** What the keys of config.json say against its coder, or in vain. */
+function warningsOf(config: Fields, where: string): string[] {
+  const buffer = isFields(config.buffer) ? config.buffer : {};
+  const { io } = buffer;
+  return [
+    ...heedKeys(config, CONFIG_KEYS, where),
+    ...heedKeys(config.trainer as Fields, TRAINER_KEYS, `${where}: trainer`),
+    ...heedKeys(buffer, BUFFER_KEYS, `${where}: buffer`),
+    ...(io === 'in_and_out'
+      ? ["buffer.io in_and_out: it was trained to predict a module's output from its input"]
+      : []),
+  ];
 }
 
 async function stored(path: string, config: Fields, options: OpenOptions) {
@@ -54,6 +73,8 @@ async function stored(path: string, config: Fields, options: OpenOptions) {
     const [d_sae = 0, d_in = 0] = dictionary.featureMajor ? width : width.toReversed();
     const rule = await ruleOf(file, dictionary.thresholds, options, path);
     await checkK(file, trainer, path);
+    checkWidths({ d_in, d_sae }, config, path);
+    refuseValues(file);
     return {
       name: nameOf(path),
       layer: typeof trainer.layer === 'number' ? trainer.layer : undefined,
@@ -70,6 +91,7 @@ async function stored(path: string, config: Fields, options: OpenOptions) {
       ignored: ['k', 'threshold', 'group_sizes'].filter((name) => file.names().includes(name)),
       open: () => openStateDict(path),
       notes: rule.notes,
+      warnings: warningsOf(config, `${CONFIG} of ${path}`),
     };
   } finally {
     await file.close();
@@ -85,11 +107,13 @@ function nameOf(path: string): string {
 
 function metadataOf({ trainer, buffer }: Fields, dict_class: string, threshold: number | undefined): Fields {
   const { layer, lm_name, submodule_name } = trainer as Fields;
-  const resid = /^resid_post_layer_(\d+)$/.exec(String(submodule_name));
+  const { io, ctx_len } = (isFields(buffer) ? buffer : {}) as Fields;
+  const resid = io !== 'in' && io !== 'in_and_out' && /^resid_post_layer_(\d+)$/.exec(String(submodule_name));
   return {
     ...(typeof lm_name === 'string' && { model_name: lm_name }),
     ...(resid && { hook_name: `blocks.${resid[1]}.hook_resid_post` }),
-    dictionary_learning: { dict_class, layer, submodule_name, io: (buffer as Fields).io, threshold },
+    ...(Number.isSafeInteger(ctx_len) && { context_size: ctx_len }),
+    dictionary_learning: { dict_class, layer, submodule_name, io, threshold },
   };
 }
 
@@ -137,6 +161,38 @@ async function ruleOf(
     found: `${threshold}: it was never set, and every positive latent would be on`,
     todo: '--rule topk takes the k largest latents of each row instead, or use a later checkpoint',
   });
+}
+
+/** Widths of config.json must be those of the weights. */
+function checkWidths({ d_in, d_sae }: { d_in: number; d_sae: number }, config: Fields, where: string): void {
+  const { activation_dim, dict_size } = config.trainer as Fields;
+  const { d_submodule } = (isFields(config.buffer) ? config.buffer : {}) as Fields;
+  const said: [string, unknown, number][] = [
+    ['trainer.activation_dim', activation_dim, d_in],
+    ['trainer.dict_size', dict_size, d_sae],
+    ['buffer.d_submodule', d_submodule, d_in],
+  ];
+  for (const [key, value, has] of said) {
+    if (value === undefined || value === null || value === has) continue;
+    throw refused(
+      where,
+      `${key} = ${brief(value)} of ${CONFIG}`,
+      `${has} in the weights`,
+      'check that the two files belong together',
+    );
+  }
+}
+
+/** Entries of the file that are not tensors belong to no class. */
+function refuseValues(file: StateDict): void {
+  const names = [...file.values.keys()];
+  if (names.length === 0) return;
+  throw refused(
+    file.path,
+    'tensors only',
+    `also ${names.slice(0, 8).join(', ')}, which would be left out`,
+    'save the state dictionary of the dictionary alone',
+  );
 }
 
 async function checkK(file: StateDict, trainer: Fields, where: string): Promise<void> {

@@ -32,6 +32,7 @@ export const openai: CoderFormat = {
     await file.close();
     const [n = 0, d = 0] = file.info('encoder.weight')?.shape ?? [];
     const activation = activationOf(file, place.path);
+    refuseValues(file);
     const entry = await entryOf({
       name: place.name.replace(/\.\w+$/, ''),
       where: place.path,
@@ -56,6 +57,19 @@ export const openai: CoderFormat = {
     return { format: 'openai', path: place.path, kind: 'coder', entries: [entry] };
   },
 };
+
+/** Entries that are not tensors and say nothing that is known. */
+function refuseValues(file: StateDict): void {
+  const known = ['activation', 'activation_state_dict', 'activation.k', 'activation.postact_fn'];
+  const strange = [...file.values.keys()].filter((name) => !known.includes(name));
+  if (strange.length === 0) return;
+  throw refused(
+    file.path,
+    `tensors, and ${known.join(', ')}`,
+    `also ${strange.slice(0, 8).join(', ')}`,
+    'the original refuses such a file, too: its Autoencoder has no such entry',
+  );
+}
 
 function activationOf(file: StateDict, where: string): Record<string, unknown> & { architecture: string } {
   const name = file.values.get('activation') ?? 'ReLU';

@@ -17,7 +17,7 @@ import { architectureNamed } from '../registry.ts';
 /** Where a checkpoint keeps the factor that its training rows were multiplied with. */
 export const SCALER_FILE = 'activation_scaler.json';
 /** Beside it, for covariance_whitening: mean, matrix, inverse_matrix. */
-const WHITENING_FILE = 'activation_whitening.safetensors';
+export const WHITENING_FILE = 'activation_whitening.safetensors';
 /** Unfold's own counters and statistics. */
 const STATE_FILE = 'state.json';
 

@@ -4,6 +4,8 @@
  * tanh-relu (SAELens 6 reads that as relu), and a fine-tuned scale of the latents multiplied into the decoder. Pickled
  * `.pt` files of 1.x and 2.x are refused: they hold an object of the library.
  */
+
+import { brief } from '../../checked.ts';
 import { UnfoldError } from '../../errors.ts';
 import { readFinite } from '../../model/finite.ts';
 import { hookLayer } from '../../model/hook-names.ts';
@@ -12,8 +14,10 @@ import * as tf from '../../tensor/tf.ts';
 import type { Coder } from '../base.ts';
 import { architectureNamed } from '../registry.ts';
 import type { CoderFormat, CoderSource } from './format.ts';
+import { heedKeys, strangeFiles } from './keys.ts';
 import type { Fields, Place } from './place.ts';
 import { CFG_FILE, isOldLayout, WEIGHTS_FILE } from './saelens.ts';
+import { METADATA_KEYS, OLD_KEYS } from './saelens-keys.ts';
 import { entryOf, refused, type StoredCoder, type WeightPlan } from './stored.ts';
 
 export const saelensOld: CoderFormat = {
@@ -34,6 +38,14 @@ export const saelensOld: CoderFormat = {
   },
 };
 
+/** Files of this layout: the same coder pickled, and how often its latents fire. */
+const OWN_FILES = [
+  WEIGHTS_FILE,
+  'sparsity.safetensors',
+  'log_feature_sparsity.safetensors',
+  'log_feature_sparsity.pt',
+];
+
 /** The fine-tuned factor of each latent, under its two names. */
 const SCALES = ['finetuning_scaling_factor', 'scaling_factor'];
 
@@ -43,6 +55,7 @@ function storedCoder(place: Place, fields: Fields, tensors: readonly string[]): 
   const hook = String(fields.hook_name ?? fields.hook_point ?? '');
   const head = fields.hook_head_index ?? fields.hook_point_head_index ?? null;
   const normalised = normalisation(fields.normalize_activations);
+  const warnings = heedKeys(fields, OLD_KEYS, where);
   const scales = tensors.filter((name) => SCALES.includes(name));
   return {
     name: place.name,
@@ -54,7 +67,8 @@ function storedCoder(place: Place, fields: Fields, tensors: readonly string[]): 
       d_sae: fields.d_sae,
       apply_b_dec_to_input: fields.apply_b_dec_to_input ?? true,
       normalize_activations: normalised.kind,
-      reshape_activations: hook.endsWith('_z') && head === null ? 'hook_z' : 'none',
+      reshape_activations:
+        fields.reshape_activations ?? (hook.endsWith('_z') && head === null ? 'hook_z' : 'none'),
       metadata: metadataOf(fields, hook, head),
     },
     plan: planOf(chosen.architecture),
@@ -62,7 +76,11 @@ function storedCoder(place: Place, fields: Fields, tensors: readonly string[]): 
     extra: scales,
     finish: (coder, source) => foldFineTuning(coder, source, scales, fields),
     notes: fields.finetuning_scaling_factor ? ['finetuning_scaling_factor is multiplied into W_dec'] : [],
-    warnings: normalised.warnings,
+    warnings: [
+      ...warnings,
+      ...normalised.warnings,
+      ...strangeFiles(place.names, (name) => OWN_FILES.includes(name)),
+    ],
   };
 }
 
@@ -70,7 +88,15 @@ function storedCoder(place: Place, fields: Fields, tensors: readonly string[]): 
 function architectureOf(fields: Fields, where: string): Fields & { architecture: string } {
   const architecture = String(fields.architecture ?? 'standard');
   const activation = String(fields.activation_fn_str ?? fields.activation_fn ?? 'relu');
-  const k = (fields.activation_fn_kwargs as Fields | undefined)?.k;
+  const { k, ...others } = (fields.activation_fn_kwargs ?? {}) as Fields;
+  const strange = Object.entries(others).filter(([, value]) => value !== null);
+  if (strange.length > 0)
+    throw refused(
+      `${where}: activation_fn_kwargs`,
+      'no other key than k',
+      strange.map(([key, value]) => `${key}: ${brief(value)}`).join(', '),
+      'an activation with such a setting cannot be computed here',
+    );
   if (['standard', 'gated', 'jumprelu'].includes(architecture) && activation === 'relu')
     return { architecture };
   if (['standard', 'topk'].includes(architecture) && activation === 'topk' && typeof k === 'number')
@@ -98,16 +124,8 @@ function normalisation(value: unknown): { kind: unknown; warnings: string[] } {
 
 /** The keys that version 6 keeps under metadata, by their new names. */
 function metadataOf(fields: Fields, hook: string, head: unknown): Fields {
-  const kept = [
-    'model_name',
-    'model_class_name',
-    'context_size',
-    'prepend_bos',
-    'dataset_path',
-    'seqpos_slice',
-  ];
-  const named = ['neuronpedia_id', 'model_from_pretrained_kwargs', 'sae_lens_training_version'];
-  const values = [...kept, ...named].filter((key) => fields[key] != null).map((key) => [key, fields[key]]);
+  const kept = METADATA_KEYS.filter((key) => key !== 'sae_lens_version' && fields[key] != null);
+  const values = kept.map((key) => [key, fields[key]]);
   return {
     ...Object.fromEntries(values),
     ...(hook && { hook_name: hook }),

@@ -7,11 +7,23 @@ import { join } from 'node:path';
 import { UnfoldError } from '../../errors.ts';
 import { hookLayer } from '../../model/hook-names.ts';
 import { openSafetensors } from '../../model/safetensors.ts';
-import { architectures } from '../registry.ts';
+import type { CoderConfig } from '../config.ts';
 import { cannotExport, withCoder } from './cannot-export.ts';
 import type { CoderFormat, CoderSource, StoredTensor, WritableCoder, WriteOptions } from './format.ts';
+import { strangeFiles } from './keys.ts';
 import type { Place } from './place.ts';
-import { CFG_FILE, isOldLayout, parseConfig, readSaeLens, WEIGHTS_FILE, writeSaeLens } from './saelens.ts';
+import {
+  CFG_FILE,
+  checkShapes,
+  isOldLayout,
+  parseConfig,
+  readSaeLens,
+  SCALER_FILE,
+  SPARSITY_FILE,
+  WEIGHTS_FILE,
+  writeSaeLens,
+} from './saelens.ts';
+import { STAND_INS, WHITENING_FILE } from './saelens-checkpoint.ts';
 import { thresholdWarning } from './saelens-threshold.ts';
 import { tensorsOf } from './stored.ts';
 
@@ -28,13 +40,21 @@ export const saelens: CoderFormat = {
 
   async open(place: Place): Promise<CoderSource> {
     const where = place.join(CFG_FILE);
-    const { cfg, architecture } = parseConfig(await place.json(CFG_FILE), where);
+    const { cfg, architecture, warnings } = parseConfig(await place.json(CFG_FILE), where);
     const weights = await openSafetensors(place.join(WEIGHTS_FILE));
     await weights.close();
     const tensors = tensorsOf(weights);
+    boundLayers(cfg, tensors, where);
     const own = Object.keys(architecture.tensors?.(cfg) ?? architecture.shapes);
     refuseStrangers(tensors, own, weights.path);
+    checkShapes(weights, cfg, architecture);
     const warning = await thresholdWarning(place, cfg, tensors);
+    const said = [
+      ...warnings,
+      ...(warning ? [warning] : []),
+      ...unscaledWarning(place, cfg),
+      ...strangeFiles(place.names, (name) => OWN_FILES.includes(name)),
+    ];
     const entry = {
       name: place.name,
       layer: hookLayer(String(cfg.metadata.hook_name ?? '')),
@@ -42,7 +62,7 @@ export const saelens: CoderFormat = {
       files: weights.files,
       tensors,
       notes: [],
-      warnings: warning ? [warning] : [],
+      warnings: said,
       load: () => readSaeLens(place.path),
     };
     return { format: 'saelens', path: place.path, kind: 'coder', entries: [entry] };
@@ -85,13 +105,49 @@ function refuseUnknown({ name, cfg: { architecture } }: WritableCoder): void {
   );
 }
 
-/** A weight of another architecture (a W_skip beside a plain transcoder) would be left out without a word. */
+/** Files of this layout and of runs in training, which are read elsewhere or say nothing about the coder. */
+const OWN_FILES = [
+  WEIGHTS_FILE,
+  SPARSITY_FILE,
+  WHITENING_FILE,
+  'log_feature_sparsity.safetensors',
+  'latents.safetensors',
+  'optimizer.safetensors',
+  'moments.safetensors',
+  'trainer_state.pt',
+  'activations_store_state.safetensors',
+];
+
+/** Coders of many layers have tensors for each: more layers than tensors are a number that is not to be believed. */
+function boundLayers(cfg: CoderConfig, tensors: readonly StoredTensor[], where: string): void {
+  for (const key of ['n_layers', 'n_attn_layers']) {
+    const layers = cfg[key];
+    if (typeof layers !== 'number' || layers <= tensors.length) continue;
+    throw new UnfoldError('bad-coder', {
+      where: `${where}: ${key}`,
+      expected: `at most the ${tensors.length} layers that ${tensors.length} tensors can make`,
+      found: String(layers),
+      todo: `check that ${CFG_FILE} and ${WEIGHTS_FILE} belong together`,
+    });
+  }
+}
+
+/** Rows that were scaled or whitened outside of the coder, by factors that are nowhere. */
+function unscaledWarning(place: Place, { normalize_activations: kind }: CoderConfig): string[] {
+  const isOutside = kind === 'expected_average_only_in' || kind === 'covariance_whitening';
+  if (!isOutside || place.names.has(SCALER_FILE)) return [];
+  const how = kind === 'covariance_whitening' ? 'whitened rows' : 'rows scaled to a mean norm of sqrt(d_in)';
+  return [
+    `it was trained on ${how} (normalize_activations: ${kind}); there is no ${SCALER_FILE} to undo it, so plain rows do not fit it`,
+  ];
+}
+
+/** What the architecture does not ask for (a W_skip, a second threshold) would be left out without a word; SAELens refuses it. */
 function refuseStrangers(tensors: readonly StoredTensor[], own: readonly string[], where: string): void {
-  const known = new Set([
-    'finetuning_scaling_factor',
-    ...architectures.flatMap((a) => Object.keys(a.shapes)),
-  ]);
-  const strangers = tensors.filter(({ name }) => known.has(name) && !own.includes(name));
+  const names = tensors.map(({ name }) => name);
+  // A stand-in takes the place of a tensor that is not there.
+  const standsIn = (name: string) => own.some((o) => STAND_INS[o] === name && !names.includes(o));
+  const strangers = tensors.filter(({ name }) => !own.includes(name) && !standsIn(name));
   if (strangers.length === 0) return;
   throw new UnfoldError('bad-coder', {
     where,

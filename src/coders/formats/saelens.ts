@@ -16,7 +16,9 @@ import type { Architecture, Dimension } from '../architecture.ts';
 import type { Coder, Weights } from '../base.ts';
 import { type CoderConfig, outputWidth } from '../config.ts';
 import { architectureNamed } from '../registry.ts';
+import { heedKeys } from './keys.ts';
 import { forPlainRows, SCALER_FILE, standIn } from './saelens-checkpoint.ts';
+import { saelensKeys, writesElsewhere } from './saelens-keys.ts';
 
 export { SCALER_FILE };
 
@@ -47,13 +49,22 @@ export async function readSaeLens(dir: string): Promise<Coder> {
   return forPlainRows(architecture.create(cfg, weights), dir);
 }
 
-/** Checks the content of a cfg.json. `where` is its path. */
-export function parseConfig(json: unknown, where: string): { cfg: CoderConfig; architecture: Architecture } {
+/** Checks the content of a cfg.json; `warnings` name keys that nobody knows. `where` is its path. */
+export function parseConfig(
+  json: unknown,
+  where: string,
+): { cfg: CoderConfig; architecture: Architecture; warnings: string[] } {
   const fields = z.record(z.string(), z.unknown()).safeParse(json).data ?? {};
   refuseOldLayout(fields, where);
   const architecture = architectureNamed(fields.architecture, where);
-  const parsed = architecture.schema.safeParse(fields);
-  if (parsed.success) return { cfg: parsed.data, architecture };
+  const { d_out: width, ...others } = fields;
+  const parsed = architecture.schema.safeParse(width === null ? others : fields);
+  if (parsed.success) {
+    const warnings = heedKeys(fields, saelensKeys(architecture, fields), where);
+    const { d_out, ...plain } = parsed.data;
+    // SAELens has no such key but in transcoders; with it rows would not be scaled back.
+    return { cfg: writesElsewhere(architecture.name) ? { ...plain, d_out } : plain, architecture, warnings };
+  }
   throw new UnfoldError('bad-coder', {
     where,
     expected: `the settings of a ${architecture.name} coder (SAELens 6)`,
@@ -90,6 +101,12 @@ function refuseOldLayout(fields: Record<string, unknown>, where: string): void {
   });
 }
 
+/** Tensors of the file as `info` may show them, before any is read. @throws UnfoldError `bad-coder` for shapes that differ */
+export function checkShapes(file: TensorSource, cfg: CoderConfig, architecture: Architecture): void {
+  for (const [name, shape] of Object.entries(expectedShapes(cfg, architecture)))
+    if (file.info(name)) checkShape(file, name, shape);
+}
+
 async function readWeights(dir: string, cfg: CoderConfig, architecture: Architecture): Promise<Weights> {
   const file = await openSafetensors(join(dir, WEIGHTS_FILE));
   const weights: Record<string, tf.Tensor> = {};
@@ -108,10 +125,7 @@ async function readWeights(dir: string, cfg: CoderConfig, architecture: Architec
 }
 
 /** Tensors of the weight file, by name. */
-function expectedShapes(
-  cfg: CoderConfig,
-  { shapes, tensors }: Architecture,
-): Record<string, { shape: readonly number[]; dimensions?: readonly Dimension[] }> {
+function expectedShapes(cfg: CoderConfig, { shapes, tensors }: Architecture): Record<string, Expected> {
   const named = tensors
     ? Object.entries(tensors(cfg)).map(([name, shape]) => [name, { shape }])
     : Object.entries(shapes).map(([name, dimensions]) => [
@@ -121,20 +135,25 @@ function expectedShapes(
   return Object.fromEntries(named);
 }
 
+type Expected = { shape: readonly number[]; dimensions?: readonly Dimension[] };
+
+function checkShape(file: TensorSource, name: string, { shape: expected, dimensions }: Expected): void {
+  const info = file.info(name);
+  if (info?.shape.join() === expected.join()) return;
+  throw new UnfoldError('bad-coder', {
+    where: `${file.path}: tensor ${name}`,
+    expected: `shape [${expected.join(', ')}] (${dimensions ? `${dimensions.join(', ')} of` : 'from'} ${CFG_FILE})`,
+    found: info ? `[${info.shape.join(', ')}]` : `no such tensor; there are ${file.names().join(', ')}`,
+    todo: `check that ${CFG_FILE} and ${WEIGHTS_FILE} belong together, and that the architecture is right`,
+  });
+}
+
 async function readWeight(
   file: TensorSource,
   name: string,
-  { shape: expected, dimensions }: { shape: readonly number[]; dimensions?: readonly Dimension[] },
+  { shape: expected, dimensions }: Expected,
 ): Promise<tf.Tensor> {
-  const info = file.info(name);
-  if (!info || info.shape.join() !== expected.join()) {
-    throw new UnfoldError('bad-coder', {
-      where: `${file.path}: tensor ${name}`,
-      expected: `shape [${expected.join(', ')}] (${dimensions ? `${dimensions.join(', ')} of` : 'from'} ${CFG_FILE})`,
-      found: info ? `[${info.shape.join(', ')}]` : `no such tensor; there are ${file.names().join(', ')}`,
-      todo: `check that ${CFG_FILE} and ${WEIGHTS_FILE} belong together, and that the architecture is right`,
-    });
-  }
+  checkShape(file, name, { shape: expected, ...(dimensions && { dimensions }) });
   const tensor = tf.tensor(await readFinite(file, name), [...expected]);
   return name === 'W_enc' ? transposedOnce(tensor) : tensor;
 }

@@ -10,7 +10,8 @@ import { UnfoldError } from '../../errors.ts';
 import { openSafetensors } from '../../model/safetensors.ts';
 import type { CoderFormat, CoderSource } from './format.ts';
 import { hooksOfHookpoint, parseHookpoint } from './hookpoints.ts';
-import type { Place } from './place.ts';
+import { heedKeys, type KeyTable, off, strangeFiles } from './keys.ts';
+import { type Fields, Place } from './place.ts';
 import { writeSparsify } from './sparsify-write.ts';
 import { entryOf, type StoredCoder } from './stored.ts';
 
@@ -26,6 +27,32 @@ const settings = z.looseObject({
   skip_connection: z.boolean().default(false),
   transcode: z.boolean().default(false),
 });
+
+/** cfg.json. The newest loader drops what it does not know; the keys of older versions and of forks that computed otherwise are refused. */
+export const SPARSIFY_KEYS: KeyTable = {
+  whose: 'a sparsify coder',
+  used: Object.keys(settings.shape),
+  neutral: [
+    'normalize_decoder',
+    'multi_topk',
+    'init_enc_as_dec_transpose',
+    'tp_output',
+    'divide_cross_layer',
+  ],
+  refused: {
+    signed: off('latents chosen by size, with their signs'),
+    normalize_io: off('rows scaled on the way in and back on the way out'),
+    post_encoder_scale: off('activations scaled by learnt factors'),
+    train_post_encoder: off('activations scaled by learnt factors'),
+    per_source_tied: off('a cross-layer coder'),
+    n_targets: off('a cross-layer coder'),
+    n_sources: off('a cross-layer coder'),
+    coalesce_topk: { harmless: ['none', null, false], means: 'a cross-layer coder' },
+    topk_coalesced: off('a cross-layer coder'),
+    use_fp8: off('numbers of 8 bits'),
+    encoder_halut: off('an encoder by table look-up'),
+  },
+};
 
 /** The name of the architecture that computes what a sparsify coder does. */
 export function sparsifyArchitecture(activation: string, transcode: boolean, skip: boolean): string {
@@ -53,6 +80,7 @@ async function storedCoder(place: Place): Promise<StoredCoder> {
   const where = place.join(SPARSIFY_CFG);
   const cfg = await parsed(place, where);
   const hookpoint = hookpointName(place);
+  const warnings = heedKeys(cfg, SPARSIFY_KEYS, where);
   const d_sae = cfg.num_latents || cfg.d_in * cfg.expansion_factor;
   const weights = join(place.path, SPARSIFY_WEIGHTS);
   // With a skip connection but as an autoencoder, b_dec is subtracted and the skip sees the plain input.
@@ -76,7 +104,11 @@ async function storedCoder(place: Place): Promise<StoredCoder> {
       rescale_acts_by_decoder_norm: false,
       apply_b_dec_to_input: !cfg.transcode,
       normalize_activations: 'none',
-      metadata: { ...hooksOfHookpoint(hookpoint, cfg.transcode), sparsify_hookpoint: hookpoint },
+      metadata: {
+        ...hooksOfHookpoint(hookpoint, cfg.transcode),
+        sparsify_hookpoint: hookpoint,
+        ...(await trainedOn(place)),
+      },
     },
     plan: {
       W_enc: { from: 'encoder.weight', dims: ['d_sae', 'd_in'] },
@@ -86,7 +118,29 @@ async function storedCoder(place: Place): Promise<StoredCoder> {
       ...(cfg.skip_connection && { W_skip: { from: 'W_skip', dims: ['d_out', 'd_in'] } }),
     },
     open: () => openSafetensors(weights),
+    warnings: [...warnings, ...strangeFiles(place.names, (name) => OWN_FILES.includes(name))],
     notes: cfg.num_latents ? [] : [`num_latents 0: d_in × expansion_factor = ${d_sae} latents`],
+  };
+}
+
+/** Beside the weights: the optimiser's states, which say nothing about the coder. */
+const OWN_FILES = [SPARSIFY_WEIGHTS, 'optimizer.pt', 'lr_scheduler.pt', 'state.pt'];
+
+const run = z.looseObject({
+  sae: z.looseObject({}),
+  ctx_len: z.int().positive().optional().catch(undefined),
+  exclude_tokens: z.array(z.int().nonnegative()).optional().catch(undefined),
+});
+
+/** What config.json of the run, above the hookpoint, says of the rows: the length of contexts, and tokens left out. */
+async function trainedOn(place: Place): Promise<Fields> {
+  const up = /^seed\d+$/.test(place.name) ? ['..', '..'] : ['..'];
+  const above = await Place.at(place.join(...up));
+  if (above.kind !== 'folder') return {};
+  const { ctx_len, exclude_tokens } = run.safeParse(await above.json('config.json')).data ?? {};
+  return {
+    ...(ctx_len && { context_size: ctx_len }),
+    ...(exclude_tokens?.length && { exclude_special_tokens: exclude_tokens }),
   };
 }
 

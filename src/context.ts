@@ -29,6 +29,15 @@ export function silent(signal: AbortSignal = new AbortController().signal): Stag
   return { bar: () => bar, note() {}, warn() {}, signal };
 }
 
+/**
+ * Between two units of work: lets the signal in, without which work that only computes hears nothing of Ctrl-C.
+ * @throws the signal's reason
+ */
+export async function breathe({ signal }: Pick<StageContext, 'signal'>): Promise<void> {
+  await new Promise(setImmediate);
+  signal.throwIfAborted();
+}
+
 /** The same context, stopped by `signal` too. */
 export function alsoStoppedBy(signal: AbortSignal, context: StageContext): StageContext {
   return {

@@ -25,13 +25,16 @@ export class UnfoldError extends Error {
   constructor(kind: string, { cause, ...said }: Lesson) {
     const [where, expected, found, todo] = [said.where, said.expected, said.found, said.todo].map(shownText);
     const lesson = { where, expected, found, todo, ...(cause === undefined ? {} : { cause }) } as Lesson;
-    super(
-      `${lesson.where}\n  expected  ${lesson.expected}\n  found     ${lesson.found}\n  to mend   ${lesson.todo}`,
-      { cause: lesson.cause },
-    );
+    const [first, ...rest] = [where, expected, found, todo].map((text) => indented(text!));
+    super(`${first}\n  expected  ${rest[0]}\n  found     ${rest[1]}\n  to mend   ${rest[2]}`, { cause });
     this.kind = kind;
     this.lesson = lesson;
   }
+}
+
+/** Lines of a part begin below its first: a name with a line end in it cannot pass for the next part. */
+function indented(text: string): string {
+  return String(text).replaceAll('\n', `\n${' '.repeat(12)}`);
 }
 
 /** Broken invariant of ours: the user is told that it is not their doing. */

@@ -32,15 +32,26 @@ export function cleanLines(text: string, colours: boolean): string {
   return out + shown(text.slice(from), keeps);
 }
 
-function shown(text: string, keeps: (code: number) => boolean): string {
+/** JSON in which the rest of it is escaped, too: JSON.stringify leaves DEL, C1 and the marks of direction as they are. */
+export function jsonText(value: unknown): string {
+  return shown(
+    JSON.stringify(value),
+    () => false,
+    (code) => `\\u${hex(code, 4)}`,
+  );
+}
+
+function shown(text: string, keeps: (code: number) => boolean, written = visible): string {
   let [from, out] = [0, ''];
   for (let i = 0; i < text.length; i++) {
     const code = text.charCodeAt(i);
     if (!isUnseen(code) || keeps(code)) continue;
-    out += text.slice(from, i) + (code < 256 ? `\\x${hex(code, 2)}` : `\\u${hex(code, 4)}`);
+    out += text.slice(from, i) + written(code);
     from = i + 1;
   }
   return from === 0 ? text : out + text.slice(from);
 }
+
+const visible = (code: number) => (code < 256 ? `\\x${hex(code, 2)}` : `\\u${hex(code, 4)}`);
 
 const hex = (code: number, digits: number) => code.toString(16).padStart(digits, '0');

@@ -1,6 +1,7 @@
 /** @file One look for every table on a terminal or in a pipe: columns without lines, a bold head, no colour codes of its own. */
 import Table, { type TableConstructorOptions } from 'cli-table3';
 import pc from 'picocolors';
+import { cleanLines } from './printable.ts';
 
 /** What a table may need besides its cells. */
 export interface TableOptions {
@@ -29,6 +30,7 @@ export function textTable(
   if (widths) Object.assign(options, { colWidths: widths, wordWrap: true });
   if (align) options.colAligns = align;
   const table = new Table(options);
-  table.push(...rows.map((cells) => cells.map(String)));
+  // Before widths are measured: what is made visible takes room.
+  table.push(...rows.map((cells) => cells.map((cell) => cleanLines(String(cell), pc.isColorSupported))));
   return table.toString();
 }

@@ -13,11 +13,25 @@ export interface CommandIO {
   context: StageContext;
   /** True with --json: stdout carries machine-readable output only. */
   json: boolean;
+  /** The signal, of a command that Ctrl-C is the way to leave: nothing is said of it. Its exit code is the command's to set. */
+  leaveQuietly(): AbortSignal;
   /** Human output on stdout; silent under --json. */
   print(text: string): void;
   /** One JSON value on stdout (only under --json). */
   emit(value: unknown): void;
 }
+
+/** {@link CommandSpec.afterStop} of commands that keep what they have done. */
+export const GOES_ON = 'the same command goes on where it was';
+
+/** … and of those that have nothing to keep before they end. */
+export const BEGINS_AGAIN = 'the same command begins again from the start';
+
+/** … of those that make a folder whole or not at all. */
+export const WHOLE_OR_NOT = 'nothing was written; the same command begins again';
+
+/** … and of those that hand their work to others. */
+export const STAYS_QUEUED = 'what was queued stays so, and the same command queues nothing twice';
 
 /** A command of `unfold`. Its file in `commands/` is named after it. */
 export interface CommandSpec {
@@ -34,6 +48,11 @@ export interface CommandSpec {
   subcommands?: readonly CommandSpec[];
   /** Where not every option has an effect beside every other. */
   modes?: Modes;
+  /**
+   * What is true after Ctrl-C, at whatever moment: "stopped; …". Some commands keep what they have done, others begin again,
+   * and it may depend on the options.
+   */
+  afterStop: string | ((options: Record<string, unknown>) => string);
   /** True if the command computes: `--backend` is added and the backend is chosen before `run`. */
   usesBackend?: boolean;
   /** `args` are the positional arguments, `options` commander's parsed options. Import heavy modules inside. */

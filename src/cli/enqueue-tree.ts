@@ -41,8 +41,10 @@ export async function queueTree(
   const waited = wait && enqueued.state !== 'finished before';
   const flow = waited ? await waitFor(enqueued.flow, connection, io) : undefined;
   if (flow) refuseFailed(flow, paste);
-  else if (waited)
+  else if (waited) {
     io.print(pc.dim(`the jobs go on; ${paste(`unfold jobs ${enqueued.flow}`)} shows how they do`));
+    process.exitCode = 130;
+  }
   const result = flow?.roots[0]?.result;
   io.emit({ ...enqueued, without_worker: idle, ...(result !== undefined && { result }) });
   if (flow) io.print(`${pc.bold(flow.id)}: done; everything is in ${flow.out}`);
@@ -82,7 +84,6 @@ async function waitFor(
 ): Promise<FlowView | undefined> {
   if (process.stdout.isTTY && !io.json) {
     const { flows, left } = await watchJobs(connection, { flow }, { untilDone: true }, io);
-    io.context.signal.throwIfAborted();
     if (left) return undefined;
     return (
       flows.find(({ id }) => id === flow) ??

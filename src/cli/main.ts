@@ -1,61 +1,76 @@
 /**
  * @file The command line: builds commander's program from the table of commands, chooses the backend, turns errors
  * into lessons and Ctrl-C into an orderly stop. Exit codes: 0 done, 1 the user can mend it, 2 a fault of ours,
- * 130 stopped by Ctrl-C (run the same command again to go on).
+ * 130 stopped by Ctrl-C, 143 by SIGTERM (each command says what is true of it then: `afterStop`).
  */
-import { Command, CommanderError, Option } from 'commander';
+import { Command, Option } from 'commander';
 import pc from 'picocolors';
-import { UnfoldError } from '../errors.ts';
 import { pasteable } from '../invocation.ts';
 import { packageVersion } from '../package-version.ts';
-import type { CommandIO, CommandSpec } from './command.ts';
+import { BEGINS_AGAIN, type CommandIO, type CommandSpec } from './command.ts';
 import { commands } from './commands/index.ts';
 import { refuseWithoutEffect } from './modes.ts';
-import { hideSecretArguments, withoutSecretArguments } from './secret-arguments.ts';
-import { terminalContext } from './terminal.ts';
+import { report, type Stop } from './report.ts';
+import { hideSecretArguments } from './secret-arguments.ts';
+import { writeErr, writeJsonLine, writeOut } from './streams.ts';
+import { settleBars, terminalContext } from './terminal.ts';
 import { refuseEmptyValues } from './values.ts';
 
 const BACKENDS = ['auto', 'native', 'tensorflow', 'webgpu', 'wasm', 'cpu'];
-
-/** What commander says of wrong arguments. */
-const OUTPUT = { writeErr: (text: string) => void process.stderr.write(withoutSecretArguments(text)) };
 
 const INTRODUCTION = `Train sparse autoencoders on the activations of a hooked GPT-2: text in, features out.
 
 The whole flow on the bundled model and novels, about two minutes:
   $ ${pasteable('unfold run pipelines/quickstart.yaml')}`;
 
+/** Milliseconds that a stopped process may take to close what it has open. */
+const LINGER = 2000;
+
 /** Runs `unfold` with these arguments; returns the exit code. */
 export async function main(argv: readonly string[]): Promise<number> {
   hideSecretArguments(argv);
-  const stop = stopOnInterrupt();
+  const stop = stopOnSignals();
   process.stdout.on('error', leaveWhenPipeCloses);
+  const code = await run(argv, stop);
+  return stop.signal.aborted ? leaveSoon(code) : code;
+}
+
+async function run(argv: readonly string[], stop: Stop): Promise<number> {
   try {
     await buildProgram(stop).parseAsync(argv.length ? [...argv] : ['--help'], { from: 'user' });
     // A command that runs until it is told to stop has set its own.
-    return Number(process.exitCode ?? (stop.aborted ? 130 : 0));
+    if (process.exitCode !== undefined || !stop.signal.aborted) return Number(process.exitCode ?? 0);
+    writeErr('it came to its end before it could be stopped\n');
+    return stop.exitCode();
   } catch (error) {
+    settleBars();
     return report(error, argv.includes('--json'), stop);
   }
 }
 
 /** The program with every command; exported for tests and for generated documentation. */
-export function buildProgram(signal: AbortSignal = new AbortController().signal): Command {
-  const program = new Command('unfold')
+export function buildProgram(stop: Stop = stopOnNothing()): Command {
+  const program = configured(new Command('unfold'))
     .description(INTRODUCTION)
     .version(packageVersion(), '-V, --version')
     .showHelpAfterError('(unfold --help lists the commands)')
-    .exitOverride()
-    .configureOutput(OUTPUT)
     .enablePositionalOptions()
     .configureHelp({ showGlobalOptions: false });
-  for (const spec of commands) program.addCommand(buildCommand(spec, signal));
+  for (const spec of commands) program.addCommand(buildCommand(spec, stop));
   return program;
 }
 
-function buildCommand(spec: CommandSpec, signal: AbortSignal): Command {
-  const command = new Command(spec.name)
-    .configureOutput(OUTPUT)
+function stopOnNothing(): Stop {
+  return { signal: new AbortController().signal, exitCode: () => 0, quiet: false, afterStop: BEGINS_AGAIN };
+}
+
+/** What commander prints goes where all is printed, and what it ends with is told by {@link report}. */
+function configured(command: Command): Command {
+  return command.configureOutput({ writeOut, writeErr }).exitOverride();
+}
+
+function buildCommand(spec: CommandSpec, stop: Stop): Command {
+  const command = configured(new Command(spec.name))
     .summary(spec.summary)
     .description(paragraphs(spec.description ?? spec.summary));
   spec.configure(command);
@@ -67,34 +82,40 @@ function buildCommand(spec: CommandSpec, signal: AbortSignal): Command {
   command.option('--quiet', 'no progress bars and notes (warnings stay)');
   // Options behind a subcommand's name are the subcommand's.
   if (spec.subcommands) command.enablePositionalOptions();
-  for (const sub of spec.subcommands ?? []) command.addCommand(buildCommand(sub, signal));
+  for (const sub of spec.subcommands ?? []) command.addCommand(buildCommand(sub, stop));
   command.addHelpText('after', `\nExamples:\n${exampleLines(spec)}`);
-  command.exitOverride();
-  return command.action(async () => runCommand(spec, command, signal));
+  return command.action(async () => runCommand(spec, command, stop));
 }
 
-async function runCommand(spec: CommandSpec, command: Command, signal: AbortSignal): Promise<void> {
+async function runCommand(spec: CommandSpec, command: Command, stop: Stop): Promise<void> {
   const options = command.optsWithGlobals<Record<string, unknown>>();
   if (spec.modes) refuseWithoutEffect(spec.modes, command, command.args);
-  const io = commandIO(Boolean(options.json), Boolean(options.quiet), signal);
+  const { afterStop } = spec;
+  stop.afterStop = typeof afterStop === 'string' ? afterStop : afterStop(options);
+  const io = commandIO(Boolean(options.json), Boolean(options.quiet), stop);
   if (spec.usesBackend) {
     const { closeBackend, useBackend } = await import('../tensor/backend.ts');
     await useBackend(options.backend as 'auto', io.context);
+    stop.signal.throwIfAborted();
     await spec.run(command.args, options, io).finally(closeBackend);
   } else {
     await spec.run(command.args, options, io);
   }
 }
 
-function commandIO(json: boolean, quiet: boolean, signal: AbortSignal): CommandIO {
+function commandIO(json: boolean, quiet: boolean, stop: Stop): CommandIO {
   return {
-    context: terminalContext(signal, quiet),
+    context: terminalContext(stop.signal, quiet),
     json,
+    leaveQuietly: () => {
+      stop.quiet = true;
+      return stop.signal;
+    },
     print: (text) => {
-      if (!json) process.stdout.write(`${text}\n`);
+      if (!json) writeOut(`${text}\n`);
     },
     emit: (value) => {
-      if (json) process.stdout.write(`${JSON.stringify(value)}\n`);
+      if (json) writeJsonLine(value);
     },
   };
 }
@@ -116,55 +137,32 @@ function leaveWhenPipeCloses(error: NodeJS.ErrnoException): void {
   throw error;
 }
 
+const stopping = (name: string) =>
+  `${name}: stopping after the unit in hand; press Ctrl-C again to stop at once`;
+
+const SIGNALS: Readonly<Record<string, number>> = { SIGINT: 2, SIGTERM: 15 };
+
 /** First Ctrl-C asks the stage to stop in order; the second ends the process. */
-function stopOnInterrupt(): AbortSignal {
+function stopOnSignals(): Stop {
   const controller = new AbortController();
+  const stop: Stop = { ...stopOnNothing(), signal: controller.signal };
   const onSignal = (name: NodeJS.Signals) => {
-    if (controller.signal.aborted) process.exit(130);
-    process.stderr.write(
-      pc.yellow(`\n${name}: stopping after the unit in hand; press Ctrl-C again to stop at once\n`),
-    );
+    const code = 128 + SIGNALS[name]!;
+    if (controller.signal.aborted) process.exit(code);
+    stop.exitCode = () => code;
+    // The terminal has written ^C where the cursor was.
+    const begun = settleBars();
+    if (!stop.quiet) writeErr(`${begun ? '' : '\n'}${pc.yellow(stopping(name))}\n`);
     controller.abort(new Error(name));
   };
-  process.on('SIGINT', onSignal);
-  process.on('SIGTERM', onSignal);
-  return controller.signal;
+  for (const name of Object.keys(SIGNALS) as NodeJS.Signals[]) process.on(name, onSignal);
+  return stop;
 }
 
-function report(error: unknown, json: boolean, stop: AbortSignal): number {
-  if (error instanceof CommanderError) {
-    if (json && error.exitCode !== 0) process.stdout.write(`${JSON.stringify({ error: usageOf(error) })}\n`);
-    return error.exitCode;
-  }
-  if (stop.aborted && !(error instanceof UnfoldError && error.kind !== 'stopped')) {
-    process.stderr.write(`stopped; the same command goes on where it was\n`);
-    return 130;
-  }
-  if (error instanceof UnfoldError) {
-    if (json)
-      process.stdout.write(
-        `${JSON.stringify({ error: { kind: error.kind, ...error.lesson, cause: undefined } })}\n`,
-      );
-    process.stderr.write(`${pc.red('error')} ${error.message}\n`);
-    return 1;
-  }
-  const text = withoutSecretArguments(
-    error instanceof Error ? (error.stack ?? error.message) : String(error),
-  );
-  if (json) process.stdout.write(`${JSON.stringify({ error: { kind: 'internal', found: text } })}\n`);
-  process.stderr.write(`${pc.red('internal error')} (this is our fault; please report it)\n${text}\n`);
-  return 2;
-}
-
-/** What commander has told on stderr, as the other errors are told. */
-function usageOf({ message }: CommanderError) {
-  return {
-    kind: 'bad-usage',
-    where: 'the command line',
-    expected: 'arguments and options as --help lists them',
-    found: withoutSecretArguments(message.replace(/^error: /, '')),
-    todo: 'correct the command line',
-  };
+/** What has stopped is over: a socket or a thread that still waits for something does not keep the process. */
+function leaveSoon(code: number): number {
+  setTimeout(() => process.exit(code), LINGER).unref();
+  return code;
 }
 
 if (process.argv[1]?.endsWith('main.ts')) process.exitCode = await main(process.argv.slice(2));

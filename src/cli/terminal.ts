@@ -1,33 +1,32 @@
 /**
- * @file What a person sees of a running stage: a bar with rate and ETA on a terminal (cli-progress), a plain line every
- * few seconds where there is none (CI, a pipe, a log). Everything goes to stderr; stdout belongs to results.
+ * @file What a person sees of a running stage: a bar with rate and ETA on a terminal, a plain line every few seconds where
+ * there is none (CI, a pipe, a log). Everything goes to stderr; stdout belongs to results.
  */
-import { type Options, SingleBar } from 'cli-progress';
 import pc from 'picocolors';
 import type { ProgressBar, StageContext } from '../context.ts';
-import { shownText } from '../shown-url.ts';
+import { printable } from '../printable.ts';
+import { drawErrLine, eraseErrLine, writeErr } from './streams.ts';
 
 /** Seconds between plain lines when stderr is not a terminal. */
 const PLAIN_INTERVAL = 5;
 
+/** Milliseconds between two drawings of a bar. */
+const DRAWN_INTERVAL = 125;
+
+/** Characters of a bar. */
+const WIDTH = 24;
+
+/** Bars on the terminal that have not ended, the one drawn last at the end. */
+const drawn = new Set<DrawnBar>();
+
 /** A context that reports on stderr; `quiet` keeps warnings only. */
 export function terminalContext(signal: AbortSignal, quiet = false): StageContext {
   const live = Boolean(process.stderr.isTTY);
-  let active: TerminalBar | undefined;
-  const say = (text: string) => {
-    const line = shownText(text);
-    active?.clear();
-    process.stderr.write(`${line}\n`);
-    active?.draw();
-  };
   return {
     bar(label, total, unit, done = 0) {
-      if (quiet) return { update() {}, finish() {} };
-      const bar = live
-        ? drawnBar(label, total, unit, done, () => (active = undefined))
-        : plainBar(label, total, unit, done);
-      if ('draw' in bar) active = bar as TerminalBar;
-      return bar;
+      if (quiet || signal.aborted) return { update() {}, finish() {} };
+      const meter = meterOf({ label: printable(label), total, unit: printable(unit), from: done });
+      return live ? drawnBar(meter) : plainBar(meter);
     },
     note: (message) => {
       if (!quiet) say(pc.dim(message));
@@ -37,74 +36,100 @@ export function terminalContext(signal: AbortSignal, quiet = false): StageContex
   };
 }
 
-interface TerminalBar extends ProgressBar {
-  clear(): void;
+/**
+ * Leaves the bars as they are, for good: of work that failed or is told to stop nothing more is drawn, and nothing waits to
+ * be. What is written next begins on a line of its own.
+ * @returns whether there were any
+ */
+export function settleBars(): boolean {
+  const bars = [...drawn];
+  for (const bar of bars) bar.settle();
+  return bars.length > 0;
+}
+
+/** A line above the bar. */
+function say(line: string): void {
+  const last = [...drawn].at(-1);
+  if (last) eraseErrLine();
+  writeErr(`${line}\n`);
+  last?.draw();
+}
+
+interface DrawnBar {
   draw(): void;
+  settle(): void;
 }
 
-function drawnBar(label: string, total: number, unit: string, from: number, ended: () => void): TerminalBar {
-  const meter = rateMeter(from);
-  const options: Options = {
-    stream: process.stderr,
-    format: `${pc.bold(label.padEnd(10))} {bar} {percentage}% | {counts} ${unit} | {rate} | {eta_text} {note}`,
-    barsize: 24,
-    hideCursor: true,
-    fps: 8,
-    etaBuffer: 64,
-    barCompleteChar: '█',
-    barIncompleteChar: '░',
-  };
-  const bar = new SingleBar(options);
-  const payload = (done: number, note = '') => {
-    const rate = meter(done);
-    return {
-      counts: `${compact(done)}/${compact(total)}`,
-      rate: `${compact(rate)} ${unit}/s`,
-      eta_text: etaText(rate, total - done),
-      note,
-    };
-  };
-  bar.start(Math.max(total, 1), from, payload(from));
-  let last = from;
-  return {
-    update(done, note) {
-      last = done;
-      bar.update(Math.min(done, total), payload(done, note));
-    },
-    finish(note) {
-      bar.update(Math.min(last, total), payload(last, note));
-      bar.stop();
-      ended();
-    },
-    clear() {
-      process.stderr.write('\r\x1b[2K');
-    },
+/** Draws when it is told something new, not by a clock: nothing of it keeps the process alive. */
+function drawnBar(meter: Meter): ProgressBar {
+  let [last, said, at] = [meter.from, '', 0];
+  const bar: DrawnBar = {
     draw() {
-      bar.render();
+      drawn.delete(bar);
+      drawn.add(bar);
+      at = performance.now();
+      drawErrLine(meter.drawn(last, said));
+    },
+    settle() {
+      if (!drawn.delete(bar)) return;
+      drawErrLine(meter.drawn(last, said));
+      writeErr('\n');
+    },
+  };
+  bar.draw();
+  return {
+    update(done, note = '') {
+      [last, said] = [done, note];
+      if (drawn.has(bar) && performance.now() - at >= DRAWN_INTERVAL) bar.draw();
+    },
+    finish(note = '') {
+      said = note;
+      bar.settle();
     },
   };
 }
 
-function plainBar(label: string, total: number, unit: string, from: number): ProgressBar {
-  const meter = rateMeter(from);
+function plainBar(meter: Meter): ProgressBar {
   let spoke = Date.now();
-  let last = from;
-  const line = (done: number, note = '') => {
-    const rate = meter(done);
-    const percent = total > 0 ? Math.floor((100 * done) / total) : 100;
-    const counts = `${compact(done)}/${compact(total)} ${unit}`;
-    process.stderr.write(
-      `${label}: ${percent}% | ${counts} | ${compact(rate)} ${unit}/s | ${etaText(rate, total - done)} ${note}\n`,
-    );
-  };
+  let last = meter.from;
   return {
     update(done, note) {
       last = done;
       if (Date.now() - spoke < PLAIN_INTERVAL * 1000) return;
       spoke = Date.now();
-      line(done, note);
+      writeErr(`${meter.plain(done, note)}\n`);
     },
-    finish: (note) => line(last, note),
+    finish: (note) => writeErr(`${meter.plain(last, note)}\n`),
+  };
+}
+
+/** Says in a line how far the work is. */
+interface Meter {
+  from: number;
+  drawn(done: number, note: string): string;
+  plain(done: number, note?: string): string;
+}
+
+function meterOf(work: { label: string; total: number; unit: string; from: number }): Meter {
+  const { label, total, unit, from } = work;
+  const rate = rateMeter(from);
+  const share = (done: number) => (total > 0 ? Math.min(1, Math.max(0, done / total)) : 1);
+  const percent = (done: number) => `${Math.floor(100 * share(done))}%`;
+  const counts = (done: number) => `${compact(done)}/${compact(total)}`;
+  const speed = (done: number) => `${compact(rate(done))} ${unit}/s`;
+  const eta = (done: number) => etaText(rate(done), total - done);
+  return {
+    from,
+    drawn(done, note) {
+      const full = Math.round(WIDTH * share(done));
+      const bar = '█'.repeat(full) + '░'.repeat(WIDTH - full);
+      const told = [`${bar} ${percent(done)}`, `${counts(done)} ${unit}`, speed(done), eta(done)].join(' | ');
+      return `${pc.bold(label.padEnd(10))} ${told} ${printable(note)}`;
+    },
+    plain(done, note = '') {
+      const told = [percent(done), `${counts(done)} ${unit}`, speed(done), eta(done)].join(' | ');
+      return `${label}: ${told} ${printable(note)}`;
+    },
   };
 }
 

@@ -1,5 +1,4 @@
 /** @file The table of jobs on a terminal, redrawn until all is done or Ctrl-C; once where nobody watches. */
-import { createLogUpdate } from 'log-update';
 import pc from 'picocolors';
 import type { WorkerRecord } from '../jobs/names.ts';
 import type { QueueConnection } from '../jobs/redis/open.ts';
@@ -9,6 +8,7 @@ import { snapshot } from '../jobs/watch/snapshot.ts';
 import { ended, type FlowView, type SnapshotFilter } from '../jobs/watch/view.ts';
 import { workers } from '../jobs/watch/workers.ts';
 import type { CommandIO } from './command.ts';
+import { liveOut } from './streams.ts';
 import { duration } from './terminal.ts';
 
 export interface WatchOptions {
@@ -57,9 +57,10 @@ async function watchLive(
   options: WatchOptions,
   io: CommandIO,
 ): Promise<Seen> {
-  const left = untilCtrlC(io.context.signal);
+  // Ctrl-C is how one leaves a live table: no stage is to be stopped in order, and nothing is said about it.
+  const left = io.leaveQuietly();
   const gone = aborted(left);
-  const draw = createLogUpdate(process.stdout);
+  const { draw, done } = await liveOut();
   let seen: Seen = { flows: [], workers: [] };
   let table = '';
   try {
@@ -75,14 +76,14 @@ async function watchLive(
       );
       if (!found) break;
       seen = { flows: found.flows, workers: found.workers };
-      const { columns: width = 80, rows: height = 24 } = process.stdout;
+      const [width, height] = [process.stdout.columns ?? 80, process.stdout.rows ?? 24];
       table = renderFlows(found.flows, found.workers, { now: found.now, width, height, ...wanted(options) });
       draw(table);
       if (options.untilDone && found.flows.every(ended)) break;
       await pauseAfter(performance.now() - began, left);
     }
   } finally {
-    draw.done();
+    done();
   }
   return left.aborted ? { ...seen, left: true } : seen;
 }
@@ -98,15 +99,6 @@ async function look(connection: QueueConnection, filter: SnapshotFilter): Promis
 
 function wanted({ parts }: WatchOptions): { parts?: boolean } {
   return parts ? { parts } : {};
-}
-
-/** Ctrl-C is how one leaves a live table: no stage is to be stopped in order, and nothing is said about it. */
-function untilCtrlC(signal: AbortSignal): AbortSignal {
-  const controller = new AbortController();
-  process.removeAllListeners('SIGINT');
-  // Not `once`: log-update's own listener ends the process where it finds itself alone.
-  process.on('SIGINT', () => controller.abort());
-  return AbortSignal.any([signal, controller.signal]);
 }
 
 function aborted(signal: AbortSignal): Promise<undefined> {

@@ -2,7 +2,7 @@
  * @file Runs a coder over rows from a file: what `unfold encode` does. Rows go through in batches; the results, which are
  * written at once, are all that has to fit into memory.
  */
-import type { StageContext } from '../context.ts';
+import { breathe, type StageContext } from '../context.ts';
 import { UnfoldError } from '../errors.ts';
 import { explainedVariance } from '../explained-variance.ts';
 import { readFinite } from '../model/finite.ts';
@@ -141,7 +141,7 @@ async function run(coder: Coder, items: Items, into: Results, context: StageCont
   const length = dims.reduce((product, size) => product * size, 1);
   const bar = context.bar('encode', items.count * rows, 'rows');
   for (let start = 0; start < items.count; start += items.size) {
-    context.signal.throwIfAborted();
+    await breathe(context);
     const count = Math.min(items.size, items.count - start);
     const x = tf.tensor(data.subarray(start * length, (start + count) * length), [count, ...dims], 'float32');
     const acts = coder.encode(x);
@@ -150,8 +150,6 @@ async function run(coder: Coder, items: Items, into: Results, context: StageCont
     into.output.set((await output.data()) as Float32Array, start * rows * into.width);
     tf.dispose([x, acts, output]);
     bar.update((start + count) * rows);
-    // Lets Ctrl-C through between batches.
-    await new Promise((resolve) => setImmediate(resolve));
   }
   bar.finish();
 }

@@ -4,12 +4,12 @@
  * Ameisen et al. (2025): every layer's prediction is made from what the layers before it, replaced too, have left there.
  * Crosscoders need all hooks at once, so theirs are made from the untouched run.
  */
-import { type StageContext, silent } from '../context.ts';
+import { breathe, type StageContext, silent } from '../context.ts';
 import type { BlockSource } from '../shards/block-source.ts';
 import { checkHookRows } from './coder-hooks.ts';
 import { countedMask, type Exclusions } from './counted.ts';
 import { definitionsOf, type Metrics } from './definitions.ts';
-import { breathe, factsOf, noneCounted, summaryLine } from './evaluate.ts';
+import { factsOf, noneCounted, summaryLine } from './evaluate.ts';
 import { rowsOf } from './evaluate-rows.ts';
 import { pickRows, replaceRows, splice } from './hook-rows.ts';
 import { liveHooks } from './live-hooks.ts';

@@ -2,13 +2,13 @@
  * @file Evaluates a coder on stored activations, without a model: reconstruction and sparsity only.
  */
 import { outputWidth } from '../coders/config.ts';
-import { type StageContext, silent } from '../context.ts';
+import { breathe, type StageContext, silent } from '../context.ts';
 import { UnfoldError } from '../errors.ts';
 import type { BlockSource } from '../shards/block-source.ts';
 import { type CoderHooks, hooksOf } from './coder-hooks.ts';
 import { passThrough } from './coder-pass.ts';
 import { definitionsOf } from './definitions.ts';
-import { breathe, type Evaluation, factsOf, noneCounted, summaryLine } from './evaluate.ts';
+import { type Evaluation, factsOf, noneCounted, summaryLine } from './evaluate.ts';
 import { ReconstructionAccumulator } from './reconstruction.ts';
 import { SparsityAccumulator } from './sparsity.ts';
 import { countedBlocks, type RowChoice } from './stored-rows.ts';

@@ -4,7 +4,7 @@
  * model metrics, all metrics here come from the same tokens.
  */
 import { outputWidth } from '../coders/config.ts';
-import { type StageContext, silent } from '../context.ts';
+import { breathe, type StageContext, silent } from '../context.ts';
 import { UnfoldError } from '../errors.ts';
 import { type CoderHooks, checkHookRows, hooksOf } from './coder-hooks.ts';
 import { passThrough } from './coder-pass.ts';
@@ -80,12 +80,6 @@ export async function evaluate(
   bar.update(options.tokens.contexts * 2, undefined, factsOf(result.metrics));
   bar.finish(summaryLine(result.metrics));
   return result;
-}
-
-/** Lets Ctrl-C be heard between batches. */
-export async function breathe(context: StageContext): Promise<void> {
-  await new Promise(setImmediate);
-  context.signal.throwIfAborted();
 }
 
 /** Metrics for whoever watches from afar. */

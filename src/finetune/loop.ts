@@ -84,7 +84,7 @@ class SplicedPreparer implements Preparer {
 
 async function stop(trainer: Trainer, context: StageContext): Promise<never> {
   if (trainer.run.state.step > 0) await trainer.checkpoint();
-  context.note(`stopped at step ${trainer.run.state.step}; the same command goes on from there`);
+  context.note(`stopped at step ${trainer.run.state.step}`);
   throw context.signal.reason;
 }
 

@@ -28,6 +28,7 @@ export async function finishedShards(
   if (!found.length) return finished;
   const bar = context.bar('check', found.length, 'shards');
   for (const { shard, sidecar } of found) {
+    context.signal.throwIfAborted();
     const path = join(out, shard.file);
     if ((await sha256File(path)) === sidecar.sha256) finished.add(shard.index);
     else context.warn(`${path}: its bytes do not match its sidecar; the shard is made again`);

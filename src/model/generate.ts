@@ -52,6 +52,7 @@ export async function generate(
   const ids = [...prompt];
   try {
     while (ids.length < prompt.length + max_new_tokens && !options.signal?.aborted) {
+      await new Promise(setImmediate); // Lets the signal in.
       const id = pick(await nextLogits(model, ids, past, options.fwdHooks));
       ids.push(id);
       options.onToken?.(id);

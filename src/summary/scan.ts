@@ -3,11 +3,10 @@
  * contexts. The model runs up to the hook only; memory is bounded whatever the length of the text.
  */
 import type { Coder } from '../coders/coder.ts';
-import { type StageContext, silent } from '../context.ts';
+import { breathe, type StageContext, silent } from '../context.ts';
 import { hooksOf } from '../evaluate/coder-hooks.ts';
 import { encodeRows } from '../evaluate/coder-pass.ts';
 import { countedMask, type Exclusions } from '../evaluate/counted.ts';
-import { breathe } from '../evaluate/evaluate.ts';
 import { pickRows } from '../evaluate/hook-rows.ts';
 import { type LatentStatistics, SparsityAccumulator } from '../evaluate/sparsity.ts';
 import { type TokenBatch, type TokenRows, tokenBatches } from '../evaluate/token-rows.ts';

@@ -12,19 +12,22 @@ import type { SyntheticModelConfig } from './config.ts';
 /** Rows of the Gram matrix in memory at once. */
 const CHUNK = 1024;
 
-/** Directions [num_features, hidden_dim] of norm 1 and the bias [hidden_dim]; the caller owns both. `onStep` hears of steps. */
-export function featureDictionary(
-  config: SyntheticModelConfig,
-  onStep: (done: number) => void = () => {},
-): {
+/** Directions [num_features, hidden_dim] of norm 1 and the bias [hidden_dim]. */
+export interface FeatureDictionary {
   directions: tf.Tensor2D;
   bias: tf.Tensor1D;
-} {
+}
+
+/** Draws them; the caller owns both. Each step waits for `onStep`, and ends with what that throws. */
+export async function featureDictionary(
+  config: SyntheticModelConfig,
+  onStep: (done: number) => Promise<void>,
+): Promise<FeatureDictionary> {
   const { num_features, hidden_dim, seed, orthogonalization } = config;
   const random = Random.of(seed, 'synth', 'directions');
   const draws = Float32Array.from({ length: num_features * hidden_dim }, () => random.normal());
   const start = unitRows(tf.tensor2d(draws, [num_features, hidden_dim]));
-  const directions = orthogonalization ? pushApart(start, orthogonalization, onStep) : start;
+  const directions = orthogonalization ? await pushApart(start, orthogonalization, onStep) : start;
   return { directions, bias: biasOf(config) };
 }
 
@@ -42,23 +45,25 @@ function unitRows(rows: tf.Tensor2D): tf.Tensor2D {
   return scaled as tf.Tensor2D;
 }
 
-function pushApart(
+async function pushApart(
   start: tf.Tensor2D,
   { num_steps, lr }: { num_steps: number; lr: number },
-  onStep: (done: number) => void,
-): tf.Tensor2D {
+  onStep: (done: number) => Promise<void>,
+): Promise<tf.Tensor2D> {
   const zeros = () => tf.tidy(() => tf.variable(tf.zerosLike(start)));
   const [E, m, v] = [tf.variable(start), zeros(), zeros()];
   start.dispose();
-  for (let step = 1; step <= num_steps; step++) {
-    const gradient = tf.tidy(() => interferenceGradient(E as unknown as tf.Tensor2D));
-    adam(E, m, v, gradient, { lr, beta1: 0.9, beta2: 0.999, eps: 1e-8, step });
-    gradient.dispose();
-    onStep(step);
+  try {
+    for (let step = 1; step <= num_steps; step++) {
+      const gradient = tf.tidy(() => interferenceGradient(E as unknown as tf.Tensor2D));
+      adam(E, m, v, gradient, { lr, beta1: 0.9, beta2: 0.999, eps: 1e-8, step });
+      gradient.dispose();
+      await onStep(step);
+    }
+    return unitRows(tf.clone(E) as tf.Tensor2D);
+  } finally {
+    tf.dispose([E, m, v]);
   }
-  const apart = unitRows(tf.clone(E) as tf.Tensor2D);
-  tf.dispose([E, m, v]);
-  return apart;
 }
 
 /** 4 (G - diag G) E + 4 n (diag G - 1) E with G = E Eᵀ, some rows of G at a time. */

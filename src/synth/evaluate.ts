@@ -2,7 +2,7 @@
  * @file A coder against the features that its training rows were made of, on rows that were not trained on.
  */
 import type { Coder } from '../coders/coder.ts';
-import type { StageContext } from '../context.ts';
+import { breathe, type StageContext } from '../context.ts';
 import { UnfoldError } from '../errors.ts';
 import { ReconstructionAccumulator } from '../evaluate/reconstruction.ts';
 import * as tf from '../tensor/tf.ts';
@@ -59,7 +59,7 @@ export async function evaluateOnFeatures(
   const reconstruction = new ReconstructionAccumulator(hidden_dim);
   const active = { coder: 0, truth: 0 };
   for (let block = 0, from = 0; from < samples; block++, from += BATCH_ROWS) {
-    context.signal.throwIfAborted();
+    await breathe(context);
     const truth = model.sampler.sample(Math.min(BATCH_ROWS, samples - from), 'evaluate', block);
     const { x, acts, output } = await run(coder, model, truth);
     detection.add(acts, truth);

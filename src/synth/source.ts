@@ -2,13 +2,13 @@
  * @file A synthetic model as a source of activation rows: blocks are made when they are read, from the seed and their
  * number alone, so that a run can stop, resume and be repeated as on shards; nothing is stored.
  */
-import { type StageContext, silent } from '../context.ts';
+import { breathe, type StageContext, silent } from '../context.ts';
 import { hashOf } from '../files.ts';
 import type { ActivationBlock, BlockSource, HookWidth } from '../shards/block-source.ts';
 import { sparseDecode } from '../tensor/kernels/sparse-decode.ts';
 import * as tf from '../tensor/tf.ts';
 import type { SyntheticModelConfig } from './config.ts';
-import { featureDictionary } from './dictionary.ts';
+import { type FeatureDictionary, featureDictionary } from './dictionary.ts';
 import { type FeatureActivations, FeatureSampler } from './sampler.ts';
 
 /** Name under which the rows are found. */
@@ -24,15 +24,23 @@ export class SyntheticModel {
   /** [hidden_dim]. */
   readonly bias: tf.Tensor1D;
 
-  /** @param context where the steps of a large model's orthogonalisation are reported; nothing interrupts them */
-  constructor(config: SyntheticModelConfig, context: StageContext = silent()) {
-    this.config = config;
-    this.sampler = new FeatureSampler(config);
+  /** @param context where the steps of a large model's orthogonalisation are reported, and what stops them */
+  static async create(
+    config: SyntheticModelConfig,
+    context: StageContext = silent(),
+  ): Promise<SyntheticModel> {
     const bar = context.bar('push features apart', config.orthogonalization?.num_steps ?? 0, 'steps');
-    const { directions, bias } = featureDictionary(config, (done) => {
+    const dictionary = await featureDictionary(config, async (done) => {
       bar.update(done);
+      await breathe(context);
     });
     bar.finish();
+    return new SyntheticModel(config, dictionary);
+  }
+
+  private constructor(config: SyntheticModelConfig, { directions, bias }: FeatureDictionary) {
+    this.config = config;
+    this.sampler = new FeatureSampler(config);
     this.directions = tf.keep(directions);
     this.bias = tf.keep(bias);
   }

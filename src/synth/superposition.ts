@@ -4,6 +4,7 @@
  * the rest are dropped; sparse ones share dimensions at angles that keep interference low. It falls out of the benchmark's
  * generator: the same features, but the directions are learnt.
  */
+import { breathe, type StageContext, silent } from '../context.ts';
 import { Random } from '../random.ts';
 import * as tf from '../tensor/tf.ts';
 
@@ -30,8 +31,11 @@ export interface ToyResult extends ToySettings {
   features_per_dimension: number;
 }
 
-/** Trains one toy model by Adam; a few seconds. The loss is mean_b Σ importance (x' - x)². */
-export function superposition(settings: ToySettings): ToyResult {
+/** Trains one toy model by Adam; a few seconds. The loss is mean_b Σ importance (x' - x)². @throws the signal's reason */
+export async function superposition(
+  settings: ToySettings,
+  context: StageContext = silent(),
+): Promise<ToyResult> {
   const { features, hidden, seed, steps, importance_decay } = settings;
   const random = Random.of(seed, 'superposition');
   const draws = Float32Array.from({ length: features * hidden }, () => random.normal() / Math.sqrt(hidden));
@@ -41,6 +45,7 @@ export function superposition(settings: ToySettings): ToyResult {
   const optimizer = tf.train.adam(1e-3);
   let loss = Number.NaN;
   for (let step = 1; step <= steps; step++) {
+    await breathe(context);
     const x = rows(settings, random);
     const cost = optimizer.minimize(
       () => {

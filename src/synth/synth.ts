@@ -54,7 +54,7 @@ export async function synth(
   const { model: raw, seeds, evaluation_samples, train } = checked(synthSchema, options.settings, 'settings');
   const config = syntheticConfig(raw);
   const sweep = train as SweepInput;
-  const model = new SyntheticModel(config, context);
+  const model = await SyntheticModel.create(config, context);
   try {
     const rows = syntheticSource(model, Number(sweep.training_tokens ?? 2_000_000));
     const grid = { ...sweep.grid, seed: seeds };
@@ -115,7 +115,7 @@ export async function synthCoder(
   const given = checked(synthSchema.partial({ train: true }), settings, 'settings');
   const config = syntheticConfig(given.model);
   const coder = await loadCoder(path, choice);
-  const model = new SyntheticModel(config, context);
+  const model = await SyntheticModel.create(config, context);
   try {
     const evaluation = await evaluateOnFeatures(coder, model, given.evaluation_samples, context);
     return { coder: path, model: config, definitions, evaluation };

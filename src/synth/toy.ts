@@ -31,8 +31,7 @@ export async function runToy(
   const bar = context.bar('toy models', probabilities.length, 'models');
   const models: ToyResult[] = [];
   for (const probability of probabilities) {
-    context.signal.throwIfAborted();
-    models.push(superposition({ ...FIXED, features, probability }));
+    models.push(await superposition({ ...FIXED, features, probability }, context));
     bar.update(models.length);
   }
   bar.finish();

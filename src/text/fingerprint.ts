@@ -32,6 +32,7 @@ export async function fingerprint(
   const digests: string[] = [];
   let done = 0;
   for (const file of dataset.files) {
+    context.signal.throwIfAborted();
     const digest = await digestOf(file.path, memory);
     if (file.sha256 !== undefined && file.sha256 !== digest) throw changed(file.path, file.sha256, digest);
     digests.push(digest);

@@ -59,6 +59,7 @@ export async function trainTogether(
   const bar = context.bar(label, steps * rows, 'tokens', stepOf(trainers) * rows);
   try {
     for (let step = stepOf(trainers); step < steps; step = stepOf(trainers)) {
+      await new Promise(setImmediate); // Lets Ctrl-C be heard between steps.
       if (context.signal.aborted) await stop(trainers, context);
       const batch = await reader.next(step * rows, step + 1 < steps);
       await stepTogether(trainers, preparer, batch, step);
@@ -101,7 +102,7 @@ async function stop(trainers: readonly Trainer[], context: StageContext): Promis
     if (state.step > 0 && (trainer.next < Number.POSITIVE_INFINITY || state.step === settings.total_steps))
       await trainer.checkpoint();
   }
-  context.note(`stopped at step ${stepOf(trainers)}; the same command goes on from there`);
+  context.note(`stopped at step ${stepOf(trainers)}`);
   throw context.signal.reason;
 }
 

@@ -103,7 +103,7 @@ describe('feature activations', () => {
 
 describe('a synthetic model', () => {
   it('its rows are sums of directions and the bias', async () => {
-    const model = new SyntheticModel(
+    const model = await SyntheticModel.create(
       syntheticModelSchema.parse({ num_features: 3, hidden_dim: 4, bias: 0.5 }),
     );
     const rows = model.rowsOf({
@@ -123,8 +123,8 @@ describe('a synthetic model', () => {
     model.dispose();
   });
 
-  it('orthogonal directions where there is room, by gradients that finite differences confirm', () => {
-    const model = new SyntheticModel(
+  it('orthogonal directions where there is room, by gradients that finite differences confirm', async () => {
+    const model = await SyntheticModel.create(
       syntheticModelSchema.parse({
         num_features: 4,
         hidden_dim: 8,
@@ -150,7 +150,7 @@ describe('a synthetic model', () => {
   });
 
   it('is a source of blocks: as many rows as asked for, the same when read again', async () => {
-    const model = new SyntheticModel(syntheticModelSchema.parse({ num_features: 8, hidden_dim: 4 }));
+    const model = await SyntheticModel.create(syntheticModelSchema.parse({ num_features: 8, hidden_dim: 4 }));
     const source = syntheticSource(model, 5000);
     expect([...source.blockRows]).toEqual([4096, 4096]);
     const [a, b] = [await source.readBlock(1), await source.readBlock(1)];

@@ -12,7 +12,9 @@ async function run(
   const print = (text: string) => {
     printed += `${text}\n`;
   };
-  const io = { context: silent(), json, print, emit: (value: unknown) => void emitted.push(value) };
+  const context = silent();
+  const emit = (value: unknown) => void emitted.push(value);
+  const io = { context, json, leaveQuietly: () => context.signal, print, emit };
   await command.run([], { model: 'checkpoints/novels-4l', limit: '100', ...options }, io);
   return { emitted, printed };
 }

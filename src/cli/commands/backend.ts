@@ -32,6 +32,7 @@ const command: CommandSpec = {
     always: ['--dir', '--force'],
     takes: { tensorflow: ['--cpu', '--wheel', '--index', '--from'], webgpu: [] },
   },
+  afterStop: 'what was installed before is as it was; run the same command again',
   configure(command: Command) {
     command
       .argument('<action>', 'install')

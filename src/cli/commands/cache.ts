@@ -5,7 +5,7 @@ import type { HookFlags } from '../../model/hook-names.ts';
 import type { ProcessOptions } from '../../model/process-weights.ts';
 import type { Recorded } from '../../model/record.ts';
 import type { Tokenizer } from '../../model/tokenizer.ts';
-import type { CommandIO, CommandSpec } from '../command.ts';
+import { BEGINS_AGAIN, type CommandIO, type CommandSpec } from '../command.ts';
 import { integer } from '../values.ts';
 
 const command: CommandSpec = {
@@ -27,6 +27,7 @@ if the whole model ran, the logits ("logits"). Python reads the file with safete
       "everything, with each head's own result and folded layer norms",
     ],
   ],
+  afterStop: BEGINS_AGAIN,
   usesBackend: true,
   modes: {
     of: ({ prompt, tokens }) =>

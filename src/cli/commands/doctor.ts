@@ -2,7 +2,7 @@
 import pc from 'picocolors';
 import type { Diagnosis, Finding, State } from '../../doctor/doctor.ts';
 import { textTable } from '../../table.ts';
-import type { CommandSpec } from '../command.ts';
+import { BEGINS_AGAIN, type CommandSpec } from '../command.ts';
 
 const command: CommandSpec = {
   name: 'doctor',
@@ -16,6 +16,7 @@ const command: CommandSpec = {
     ['unfold doctor', 'a table'],
     ['unfold doctor --json', 'the same for programs, and for bug reports'],
   ],
+  afterStop: BEGINS_AGAIN,
   configure() {},
   async run(_args, _options, io) {
     const { diagnose } = await import('../../doctor/doctor.ts');

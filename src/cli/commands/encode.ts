@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import type { EncodeOptions } from '../../coders/encode-file.ts';
 import { addCoderOptions, coderOptions } from '../coder-options.ts';
-import type { CommandSpec } from '../command.ts';
+import { BEGINS_AGAIN, type CommandSpec } from '../command.ts';
 import { positive } from '../values.ts';
 
 const command: CommandSpec = {
@@ -22,6 +22,7 @@ finished run of unfold train, or a coder in any layout as it is (see unfold impo
       "their latents in the quickstart's coder (unfold run quickstart); a coder of SAELens, sparsify, circuit-tracer, … does as well",
     ],
   ],
+  afterStop: BEGINS_AGAIN,
   usesBackend: true,
   configure(command: Command) {
     command

@@ -5,7 +5,7 @@ import { pasteable } from '../../invocation.ts';
 import type { JobTree } from '../../jobs/flow.ts';
 import { enqueueCommands } from '../../jobs/kinds/from-command.ts';
 import { textTable } from '../../table.ts';
-import type { CommandIO, CommandSpec } from '../command.ts';
+import { type CommandIO, type CommandSpec, STAYS_QUEUED } from '../command.ts';
 import { addOptionsOf, ENQUEUE_FLAGS, enqueueOptions } from '../enqueue-options.ts';
 import { collect, numberIn } from '../values.ts';
 
@@ -27,6 +27,7 @@ same paths, or --out is an s3:// URL. A lost worker's job is tried again and goe
     ],
     ['unfold enqueue probe --seconds 2 --out runs/probe', 'one command as one job'],
   ],
+  afterStop: STAYS_QUEUED,
   subcommands: enqueueCommands({ configure: enqueueOptions, act: enqueueOne }),
   modes: {
     of: ({ dryRun }) => (dryRun ? '--dry-run' : 'jobs that are queued'),

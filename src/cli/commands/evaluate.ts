@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import type { EvaluateCoderOptions } from '../../evaluate/evaluate-coder.ts';
 import { addCoderOptions, CODER_FLAGS } from '../coder-options.ts';
-import type { CommandSpec } from '../command.ts';
+import { BEGINS_AGAIN, type CommandSpec } from '../command.ts';
 import { addTextOptions, isTextOption, TEXT_FLAGS, textOptions } from '../text-options.ts';
 import { ids, positive } from '../values.ts';
 
@@ -30,6 +30,7 @@ a flag says otherwise.`,
       'on stored activations, without a model; one JSON object',
     ],
   ],
+  afterStop: BEGINS_AGAIN,
   usesBackend: true,
   modes: {
     of: ({ shards, dataset, tokens }) =>

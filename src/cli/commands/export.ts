@@ -1,6 +1,6 @@
 /** @file `unfold export`: coders in the layouts of other libraries. */
 import { type Command, Option } from 'commander';
-import type { CommandSpec } from '../command.ts';
+import { type CommandSpec, WHOLE_OR_NOT } from '../command.ts';
 import { natural } from '../values.ts';
 
 const command: CommandSpec = {
@@ -20,6 +20,7 @@ with the reason. What was written is opened again and compared with the original
       'the same as sparsify has it: Sae.load_from_disk("sparsify-h1/h.1")',
     ],
   ],
+  afterStop: WHOLE_OR_NOT,
   usesBackend: true,
   modes: {
     of: ({ format }) => `--format ${format}`,

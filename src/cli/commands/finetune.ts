@@ -3,7 +3,7 @@ import { type Command, Option } from 'commander';
 import type { FinetuneOptions, FinetuneResult } from '../../finetune/finetune.ts';
 import { pasteable } from '../../invocation.ts';
 import { addCoderOptions, CODER_FLAGS, coderOptions } from '../coder-options.ts';
-import type { CommandIO, CommandSpec } from '../command.ts';
+import { type CommandIO, type CommandSpec, GOES_ON } from '../command.ts';
 import { addSettingFlags, flagNames, type SettingFlag, settingsOf } from '../setting-flags.ts';
 import { addTextOptions, TEXT_FLAGS, textOptions } from '../text-options.ts';
 import { collectSettings, ids, positive } from '../values.ts';
@@ -54,6 +54,7 @@ the same command goes on. The result is in final/, in SAELens's layout; its cfg.
       'the squared error beside it, with equal weight: nearly the same divergence, and the reconstruction is kept',
     ],
   ],
+  afterStop: GOES_ON,
   usesBackend: true,
   modes: {
     of: ({ dataset, tokens }) =>

@@ -3,14 +3,15 @@ import type { Command } from 'commander';
 import { UnfoldError } from '../../errors.ts';
 import type { GenerateOptions } from '../../model/generate.ts';
 import type { Tokenizer } from '../../model/tokenizer.ts';
-import type { CommandSpec } from '../command.ts';
+import { BEGINS_AGAIN, type CommandSpec } from '../command.ts';
+import { writeForeign } from '../streams.ts';
 import { natural, numberIn, positive } from '../values.ts';
 
 const command: CommandSpec = {
   name: 'generate',
   summary: 'continue a prompt',
   description: `Continues a prompt and prints the text as it comes. Greedy unless --temperature, --top-k, --top-p or --seed is
-given; the same seed gives the same text.`,
+given; the same seed gives the same text. Control characters are shown as \\x1b; --json has the text as it is.`,
   examples: [
     [
       'unfold generate --model checkpoints/novels-4l --prompt "Once upon a time"',
@@ -21,6 +22,7 @@ given; the same seed gives the same text.`,
       '60 tokens, drawn',
     ],
   ],
+  afterStop: BEGINS_AGAIN,
   usesBackend: true,
   modes: {
     of: ({ temperature }) => (temperature === 0 ? '--temperature 0' : 'drawing'),
@@ -74,6 +76,7 @@ given; the same seed gives the same text.`,
       ...(stream && { onToken: stream.add }),
     });
     stream?.end();
+    io.context.signal.throwIfAborted();
     io.emit({ prompt, prompt_ids, new_ids, text: tokenizer.decode(new_ids) });
   },
 };
@@ -108,10 +111,10 @@ function streamTo(tokenizer: Tokenizer, prompt: string): { add: (id: number) => 
   const ids: number[] = [];
   let shown = 0;
   const show = (text: string) => {
-    process.stdout.write(text.slice(shown));
+    writeForeign(text.slice(shown));
     shown = text.length;
   };
-  process.stdout.write(prompt);
+  writeForeign(prompt);
   return {
     add(id) {
       ids.push(id);
@@ -120,7 +123,7 @@ function streamTo(tokenizer: Tokenizer, prompt: string): { add: (id: number) => 
     },
     end() {
       show(tokenizer.decode(ids));
-      process.stdout.write('\n');
+      writeForeign('\n');
     },
   };
 }

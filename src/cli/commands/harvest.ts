@@ -31,6 +31,7 @@ A file for --config: {model: checkpoints/novels-4l, text: {dataset: novels, max_
       'only the first two shards: other processes may make the rest, side by side',
     ],
   ],
+  afterStop: 'finished shards are kept, and the same command makes the others',
   usesBackend: true,
   configure(command: Command) {
     command

@@ -1,7 +1,7 @@
 /** @file `unfold import`: coders of other libraries into Unfold's layout. */
 import { type Command, Option } from 'commander';
 import { addCoderOptions, coderOptions } from '../coder-options.ts';
-import type { CommandSpec } from '../command.ts';
+import { type CommandSpec, WHOLE_OR_NOT } from '../command.ts';
 
 const command: CommandSpec = {
   name: 'import',
@@ -21,6 +21,7 @@ Layouts: saelens, saelens-old, sparsify, circuit-tracer, dictionary_learning, op
     ],
     ['unfold import sparsify-coder --out imported', 'back again'],
   ],
+  afterStop: WHOLE_OR_NOT,
   usesBackend: true,
   configure(command: Command) {
     command

@@ -1,7 +1,7 @@
 /** @file `unfold info`: what a folder or file holds. */
 import type { Command } from 'commander';
 import { addCoderOptions, coderOptions } from '../coder-options.ts';
-import type { CommandSpec } from '../command.ts';
+import { BEGINS_AGAIN, type CommandSpec } from '../command.ts';
 
 const command: CommandSpec = {
   name: 'info',
@@ -13,6 +13,7 @@ Coders may be in any layout (see unfold import --help), sets of them too; every 
     ['unfold info runs/quickstart/train/run', 'a training run: settings, checkpoints, last metrics'],
     ['unfold info runs/quickstart/harvest/activations --json', 'activation shards, as JSON'],
   ],
+  afterStop: BEGINS_AGAIN,
   configure(command: Command) {
     command.argument('<path>', 'coder, set of coders, training run or shards');
     addCoderOptions(command);

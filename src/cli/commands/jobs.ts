@@ -3,7 +3,7 @@ import { type Command, InvalidArgumentError } from 'commander';
 import { nearest, UnfoldError } from '../../errors.ts';
 import type { QueueConnection } from '../../jobs/redis/open.ts';
 import { JOB_STATES, type JobState, type SnapshotFilter } from '../../jobs/watch/view.ts';
-import type { CommandSpec } from '../command.ts';
+import { BEGINS_AGAIN, type CommandSpec } from '../command.ts';
 import { knownStages } from '../stage-names.ts';
 import { collect } from '../values.ts';
 import cancel from './jobs/cancel.ts';
@@ -42,6 +42,7 @@ is blocked when one of those failed: unfold jobs retry mends that one, and the r
     ['unfold jobs resume', '… and go on'],
     ['unfold jobs --state failed --once --json', 'what failed, for programs'],
   ],
+  afterStop: BEGINS_AGAIN,
   subcommands,
   modes: {
     of: (_options, [flow]) => (flow === undefined ? 'all flows' : 'one flow'),
@@ -74,6 +75,7 @@ is blocked when one of those failed: unfold jobs retry mends that one, and the r
       if (!any && !seen.left) await refuseUnknown(connection, flow);
       const done = seen.flows.every((each) => each.state === 'completed');
       if (untilDone && !done) process.exitCode = seen.left ? 130 : 1;
+      else if (seen.left) process.exitCode = 0;
       io.emit({ queue: connection.url, ...seen });
     });
   },

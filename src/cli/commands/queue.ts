@@ -5,8 +5,9 @@ import { UnfoldError } from '../../errors.ts';
 import { pasteable } from '../../invocation.ts';
 import type { ServerFacts } from '../../jobs/redis/inspect.ts';
 import type { QueueStatus } from '../../jobs/redis/status.ts';
+import { printable } from '../../printable.ts';
 import { textTable } from '../../table.ts';
-import type { CommandIO, CommandSpec } from '../command.ts';
+import { BEGINS_AGAIN, type CommandIO, type CommandSpec } from '../command.ts';
 import { compact, duration } from '../terminal.ts';
 
 const ACTIONS = ['status', 'start', 'stop'] as const;
@@ -30,6 +31,7 @@ A Redis for jobs needs maxmemory-policy noeviction, and appendonly yes if jobs a
     ['unfold queue --json', 'the same for programs'],
     ['unfold queue stop', 'end the private one; its jobs stay in its file'],
   ],
+  afterStop: BEGINS_AGAIN,
   configure(command: Command) {
     command
       .argument('[action]', ACTIONS.join(', '), 'status')
@@ -129,7 +131,7 @@ function persistence({ aof, aof_fsync, save }: ServerFacts): string {
 function queues({ queues: list }: QueueStatus): string {
   if (list.length === 0) return 'no jobs were ever queued here';
   const rows = list.map((queue) => [
-    queue.paused ? `${queue.name} (paused)` : queue.name,
+    printable(queue.paused ? `${queue.name} (paused)` : queue.name),
     ...[queue.waiting, queue.active, queue.delayed, queue.waiting_children, queue.completed, queue.failed],
   ]);
   const head = ['queue', 'waiting', 'active', 'delayed', 'waiting for others', 'completed', 'failed'];
@@ -139,11 +141,11 @@ function queues({ queues: list }: QueueStatus): string {
 function workers({ workers: list }: QueueStatus): string {
   if (list.length === 0) return `no workers; ${pasteable('unfold worker')} starts one`;
   const rows = list.map((worker) => [
-    worker.id,
-    worker.host,
+    printable(worker.id),
+    printable(worker.host),
     `${worker.jobs.length}/${worker.concurrency}`,
-    worker.stages.join(' ') || 'all',
-    worker.tags.join(' '),
+    printable(worker.stages.join(' ')) || 'all',
+    printable(worker.tags.join(' ')),
     `${compact(worker.rss_bytes)}B`,
     `${worker.completed} done, ${worker.failed} failed${worker.stopping ? ', stopping' : ''}`,
   ]);

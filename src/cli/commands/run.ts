@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import pc from 'picocolors';
 import type { StagePlan } from '../../pipeline/run-stages.ts';
-import type { CommandSpec } from '../command.ts';
+import { type CommandSpec, GOES_ON } from '../command.ts';
 import { collect } from '../values.ts';
 
 const command: CommandSpec = {
@@ -25,6 +25,10 @@ Paths in it are looked for in the current directory, beside the file, and in the
       'evaluate and summarise again; one JSON object on stdout',
     ],
   ],
+  afterStop: ({ from }) =>
+    from === undefined
+      ? GOES_ON
+      : `without --from the same command goes on where it was; with it, ${from} and what depends on it are made again`,
   usesBackend: true,
   configure(command: Command) {
     command

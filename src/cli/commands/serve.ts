@@ -1,5 +1,5 @@
 /** @file `unfold serve`: watch the queue in a browser, and by Prometheus. */
-import type { CommandSpec } from '../command.ts';
+import { BEGINS_AGAIN, type CommandSpec } from '../command.ts';
 import { port } from '../values.ts';
 
 const command: CommandSpec = {
@@ -21,6 +21,7 @@ const command: CommandSpec = {
       'any free port, named in one JSON line; sizes of all runs in runs/',
     ],
   ],
+  afterStop: BEGINS_AGAIN,
   configure(command) {
     command
       .option(

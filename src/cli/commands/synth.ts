@@ -5,7 +5,7 @@ import type { SynthFlags } from '../../jobs/kinds/synth.ts';
 import type { SynthCoderResult, SynthResult } from '../../synth/synth.ts';
 import type { ToyOptions } from '../../synth/toy.ts';
 import { addCoderOptions, CODER_FLAGS, coderOptions } from '../coder-options.ts';
-import type { CommandIO, CommandSpec } from '../command.ts';
+import { BEGINS_AGAIN, type CommandIO, type CommandSpec, GOES_ON } from '../command.ts';
 import { positive, probabilities, seeds } from '../values.ts';
 
 const command: CommandSpec = {
@@ -38,6 +38,7 @@ written. The model is drawn here from its settings: a coder of another program's
     ],
     ['unfold synth --toy --out runs/toy', 'a picture of five features in two dimensions, and its numbers'],
   ],
+  afterStop: ({ coder, toy }) => (coder === undefined && toy !== true ? GOES_ON : BEGINS_AGAIN),
   usesBackend: true,
   modes: {
     of: ({ toy, coder }) => (toy ? '--toy' : coder === undefined ? 'a benchmark file' : '--coder'),

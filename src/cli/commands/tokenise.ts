@@ -1,9 +1,10 @@
 /** @file `unfold tokenise`: a text's token ids and pieces. */
-import { once } from 'node:events';
 import { UnfoldError } from '../../errors.ts';
 import type { Tokenizer } from '../../model/tokenizer.ts';
+import { jsonText } from '../../printable.ts';
 import type { TokenisedText } from '../../text/tokenise.ts';
-import type { CommandIO, CommandSpec } from '../command.ts';
+import { BEGINS_AGAIN, type CommandIO, type CommandSpec } from '../command.ts';
+import { writeAllOut } from '../streams.ts';
 import { natural } from '../values.ts';
 
 /** Above this a JSON object is written piece by piece: one string would be too long. */
@@ -42,6 +43,7 @@ const command: CommandSpec = {
     always: ['--model', '--text', '--file', '--special', '--prepend-bos'],
     takes: { 'a table': ['--limit'], '--json': [] },
   },
+  afterStop: BEGINS_AGAIN,
   configure(command) {
     command
       .alias('tokenize')
@@ -115,21 +117,17 @@ async function emitJson(
     io.emit({ ids: [...ids], pieces: tokenizer.pieces(ids), ...counts });
     return;
   }
-  await write('{"ids":[');
+  await writeAllOut('{"ids":[');
   await writeItems(ids, (part) => [...part].join());
-  await write('],"pieces":[');
-  await writeItems(ids, (part) => JSON.stringify(tokenizer.pieces(part)).slice(1, -1));
-  await write(`],${JSON.stringify(counts).slice(1)}\n`);
+  await writeAllOut('],"pieces":[');
+  await writeItems(ids, (part) => jsonText(tokenizer.pieces(part)).slice(1, -1));
+  await writeAllOut(`],${JSON.stringify(counts).slice(1)}\n`);
 }
 
 async function writeItems(ids: Int32Array, render: (part: Int32Array) => string): Promise<void> {
   for (let at = 0; at < ids.length; at += ONE_STRING / 16) {
-    await write(`${at > 0 ? ',' : ''}${render(ids.subarray(at, at + ONE_STRING / 16))}`);
+    await writeAllOut(`${at > 0 ? ',' : ''}${render(ids.subarray(at, at + ONE_STRING / 16))}`);
   }
-}
-
-async function write(text: string): Promise<void> {
-  if (!process.stdout.write(text)) await once(process.stdout, 'drain');
 }
 
 async function printTable(

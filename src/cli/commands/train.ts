@@ -4,7 +4,7 @@ import { pasteable } from '../../invocation.ts';
 import type { SweepFlags, TrainFlags } from '../../train/command.ts';
 import type { SweepResult } from '../../train/sweep.ts';
 import type { TrainResult } from '../../train/train.ts';
-import type { CommandIO, CommandSpec } from '../command.ts';
+import { type CommandIO, type CommandSpec, GOES_ON } from '../command.ts';
 import { addRowOptions, ROW_FLAGS } from '../row-options.ts';
 import { addSettingFlags, flagNames, type SettingFlag, settingsOf } from '../setting-flags.ts';
 import { addTextOptions, isTextOption, TEXT_FLAGS, textOptions } from '../text-options.ts';
@@ -76,6 +76,8 @@ blocks.{layer}.ln2.hook_normalized with grid: {layer: [0, 1, 2, 3]} makes a tran
       'four coders in one pass over the same rows: runs/sweep/k8, k16, k32 and relu',
     ],
   ],
+  afterStop: ({ resume }) =>
+    resume === 'never' ? 'without --resume never the same command goes on where it was' : GOES_ON,
   usesBackend: true,
   modes: {
     of: ({ shards, model }) =>

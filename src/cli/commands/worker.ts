@@ -2,7 +2,7 @@
 import { type Command, Option } from 'commander';
 import type { WorkerOptions } from '../../jobs/worker/options.ts';
 import type { RunningWorker } from '../../jobs/worker/worker.ts';
-import type { CommandSpec } from '../command.ts';
+import { BEGINS_AGAIN, type CommandSpec } from '../command.ts';
 import { knownStages } from '../stage-names.ts';
 import { duration } from '../terminal.ts';
 import { names, numberIn, port, positive } from '../values.ts';
@@ -38,6 +38,7 @@ jobs retry. A paused queue is waited for.`,
     ],
     takes: { '--port': ['--port', '--host'], 'no --port': [] },
   },
+  afterStop: BEGINS_AGAIN,
   configure(command: Command) {
     command
       .option('--queue <url>', 'which Redis (default UNFOLD_QUEUE, else the private one of this machine)')

@@ -4,7 +4,7 @@
  */
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
-import { type StageContext, silent } from '../../context.ts';
+import { breathe, type StageContext, silent } from '../../context.ts';
 import { internal, UnfoldError } from '../../errors.ts';
 import { explainDisk, publishFolder, sha256File } from '../../files.ts';
 import { partOf, removeParts } from '../../parts.ts';
@@ -65,7 +65,7 @@ export async function importCoders(
     const coders: Converted[] = [];
     const bar = context.bar('import', entries.length, 'coders');
     for (const entry of entries) {
-      context.signal.throwIfAborted();
+      await breathe(context);
       const dir = isOne ? part : join(part, entry.name);
       const coder = await entry.load();
       try {
@@ -113,6 +113,7 @@ export async function exportCoders(
     const written = await openCoders(part, { format: format.name });
     const coders: Converted[] = [];
     for (const [i, entry] of entries.entries()) {
+      await breathe(context);
       const isOne = entries.length === 1;
       const twin = isOne ? written.entries[0]! : chosenEntry(written, { name: names[i] });
       coders.push({

@@ -3,7 +3,7 @@
  * beside them. What the flags mean is decided by the command itself (`job` in cli/command.ts), once.
  */
 import { type Command, Option } from 'commander';
-import type { CommandIO, CommandSpec } from '../../cli/command.ts';
+import { BEGINS_AGAIN, type CommandIO, type CommandSpec, STAYS_QUEUED } from '../../cli/command.ts';
 import encode from '../../cli/commands/encode.ts';
 import evaluate from '../../cli/commands/evaluate.ts';
 import finetune from '../../cli/commands/finetune.ts';
@@ -49,6 +49,7 @@ can mend (which is not tried again), or memory left behind.`,
       .option('--failures <n>', 'so many starts fail, later ones do not (default: all)', positive)
       .option('--text <text>', 'a line for its log');
   },
+  afterStop: BEGINS_AGAIN,
   run: () => internal('a probe is a job only'),
   async job(_args, options) {
     const { probeRequest } = await import('./probe.ts');
@@ -81,6 +82,7 @@ function enqueued(spec: CommandSpec, { configure, act }: Enqueuing): CommandSpec
     ...(spec.modes && {
       modes: { ...spec.modes, always: [...spec.modes.always, '--out', ...ENQUEUE_FLAGS] },
     }),
+    afterStop: STAYS_QUEUED,
     configure(command) {
       spec.configure(command);
       command.optionsGroup('Queue:');

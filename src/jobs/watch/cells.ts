@@ -1,6 +1,7 @@
 /** @file What stands in the cells of a job's row: state, bar, rate, time, loss, worker and a note. */
 import pc from 'picocolors';
 import { compact, duration } from '../../cli/terminal.ts';
+import { printable } from '../../printable.ts';
 import type { FlowView, JobState, JobView } from './view.ts';
 
 const BAR = 12;
@@ -128,9 +129,4 @@ function ownId({ flow }: JobView): (id: string) => string {
 
 export function firstLine(text: string | undefined): string {
   return text?.split('\n', 1)[0]?.trim() ?? '';
-}
-
-/** Text from the queue without characters that would move a terminal's cursor. */
-export function printable(text: string): string {
-  return text.replace(/\p{Cc}/gu, '\ufffd');
 }

@@ -6,18 +6,10 @@
 import { stripVTControlCharacters } from 'node:util';
 import pc from 'picocolors';
 import { pasteable } from '../../invocation.ts';
+import { printable } from '../../printable.ts';
 import { textTable } from '../../table.ts';
 import type { WorkerRecord } from '../names.ts';
-import {
-  barCell,
-  lossCell,
-  noteCell,
-  printable,
-  rateCell,
-  stateCell,
-  timeCell,
-  workerCell,
-} from './cells.ts';
+import { barCell, lossCell, noteCell, rateCell, stateCell, timeCell, workerCell } from './cells.ts';
 import { type FlowView, type JobView, jobsOf } from './view.ts';
 
 export interface RenderOptions {
@@ -162,7 +154,7 @@ function workerText(workers: readonly WorkerRecord[]): string {
   const slots = workers.reduce((total, { concurrency }) => total + concurrency, 0);
   const busy = workers.reduce((total, { jobs }) => total + jobs.length, 0);
   const hosts = [...new Set(workers.map(({ host }) => host))].slice(0, 4).join(', ');
-  return `${plural(workers.length, 'worker')} on ${hosts}, ${busy} of ${plural(slots, 'slot')} busy`;
+  return `${plural(workers.length, 'worker')} on ${printable(hosts)}, ${busy} of ${plural(slots, 'slot')} busy`;
 }
 
 /** What to do where jobs wait in vain. */
@@ -181,7 +173,7 @@ function advice(flows: readonly FlowView[], workers: readonly WorkerRecord[]): s
   if (!vain) return [];
   const tags = vain.tags.length ? ` --tags ${vain.tags.join(',')}` : '';
   return [
-    `${pc.yellow('waiting for a worker')} that takes ${vain.queue}: ${pasteable(`unfold worker${tags}`)}`,
+    `${pc.yellow('waiting for a worker')} that takes ${printable(`${vain.queue}: ${pasteable(`unfold worker${tags}`)}`)}`,
   ];
 }
 

@@ -1,7 +1,7 @@
 /** @file Finds the job or the flow that a person means by the beginning of its id. */
 import { nearest, UnfoldError } from '../../errors.ts';
+import { printable } from '../../printable.ts';
 import type { QueueConnection } from '../redis/open.ts';
-import { printable } from './cells.ts';
 import { guessFlow } from './job-view.ts';
 import { findJobs, queueNames } from './read.ts';
 import { readFlows } from './snapshot.ts';

@@ -3,6 +3,7 @@
  */
 import { spawn } from 'node:child_process';
 import { delimiter, dirname } from 'node:path';
+import { createInterface } from 'node:readline';
 import { shownText } from '../../shown-url.ts';
 
 /** How a program ended. */
@@ -19,8 +20,8 @@ const TAIL = 4000;
 
 /**
  * Runs a program to its end.
- * @param options `timeout` in milliseconds; `environment` is added to ours, `undefined` removes a variable; `echo`
- * passes output on to stderr as it comes
+ * @param options `timeout` in milliseconds; `environment` is added to ours, `undefined` removes a variable; `onLine` is
+ * given what it says, line by line, as it comes
  */
 export function runProgram(
   program: string,
@@ -30,7 +31,7 @@ export function runProgram(
     timeout?: number;
     environment?: NodeJS.ProcessEnv;
     signal?: AbortSignal;
-    echo?: boolean;
+    onLine?: (line: string) => void;
   } = {},
 ): Promise<Ended> {
   return new Promise((resolve) => {
@@ -39,7 +40,7 @@ export function runProgram(
       timeout: options.timeout,
       signal: options.signal,
       env: { ...cleanEnvironment(), ...options.environment },
-      stdio: ['ignore', 'pipe', options.echo ? 'inherit' : 'pipe'],
+      stdio: ['ignore', 'pipe', 'pipe'],
     });
     let stdout = '';
     let tail = '';
@@ -47,11 +48,12 @@ export function runProgram(
       tail = (tail + text).slice(-TAIL);
     };
     child.stdout!.setEncoding('utf8').on('data', (text: string) => {
-      if (options.echo) process.stderr.write(shownText(text));
       stdout = (stdout + text).slice(-(1 << 20));
       keep(text);
     });
-    child.stderr?.setEncoding('utf8').on('data', keep);
+    child.stderr!.setEncoding('utf8').on('data', keep);
+    if (options.onLine)
+      for (const stream of [child.stdout!, child.stderr!]) createInterface(stream).on('line', options.onLine);
     child.on('error', (error) => {
       keep(error.message);
       if (child.pid === undefined) resolve({ code: null, stdout, tail: shownText(tail.trim()) });

@@ -98,7 +98,7 @@ async function fromPip(wheel: Wheel, folder: string, context: StageContext): Pro
     const [, ...args] = pipCommand(wheel, folder);
     const ended = await runProgram(python, args, {
       signal: context.signal,
-      echo: Boolean(process.stderr.isTTY),
+      onLine: (line) => context.note(line),
     });
     if (ended.code === 0) return;
     context.signal.throwIfAborted();

@@ -27,6 +27,7 @@ async function run(spec: CommandSpec, line: string[], json = true) {
   await spec.run(operands, command.opts(), {
     context,
     json,
+    leaveQuietly: () => context.signal,
     print: (text) => void printed.push(text),
     emit: (value) => void (json && emitted.push(value)),
   });

@@ -92,6 +92,6 @@ export async function runSpec(
   const command = new Command(spec.name).exitOverride();
   spec.configure(command);
   command.parse([...flags], { from: 'user' });
-  const io: CommandIO = { context, json: true, print() {}, emit() {} };
+  const io: CommandIO = { context, json: true, leaveQuietly: () => context.signal, print() {}, emit() {} };
   await spec.run(command.args, command.opts(), io);
 }

@@ -2,7 +2,7 @@
 import { hostname, userInfo } from 'node:os';
 import type { Command } from 'commander';
 import type { Cancelled } from '../../../jobs/watch/actions.ts';
-import type { CommandSpec } from '../../command.ts';
+import { BEGINS_AGAIN, type CommandSpec } from '../../command.ts';
 import { plural, queueOption, some, typed, withQueue } from './shared.ts';
 
 const command: CommandSpec = {
@@ -15,6 +15,7 @@ unfold jobs retry goes on from there.`,
     ['unfold enqueue probe --seconds 2 --out runs/probe', 'a job that does nothing for two seconds'],
     ['unfold jobs cancel probe --reason "wrong data"', 'stop it; unfold jobs shows who did it and why'],
   ],
+  afterStop: BEGINS_AGAIN,
   configure(command: Command) {
     command
       .argument('<ids...>', 'jobs or flows, or the beginnings of their ids')

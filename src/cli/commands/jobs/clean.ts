@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import { UnfoldError } from '../../../errors.ts';
 import type { FlowView } from '../../../jobs/watch/view.ts';
-import type { CommandSpec } from '../../command.ts';
+import { BEGINS_AGAIN, type CommandSpec } from '../../command.ts';
 import { milliseconds } from '../../values.ts';
 import { plural, queueOption, some, typed, withQueue } from './shared.ts';
 
@@ -26,6 +26,7 @@ still go on. Files are never touched: the same work queued again finds what is d
     ['unfold jobs cancel probe', 'it has ended then'],
     ['unfold jobs clean --flow probe --yes', 'one flow, however it ended'],
   ],
+  afterStop: BEGINS_AGAIN,
   configure(command: Command) {
     command
       .option('--completed', 'completed flows (the default unless --failed)')

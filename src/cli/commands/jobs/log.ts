@@ -2,7 +2,8 @@
 import type { Command } from 'commander';
 import pc from 'picocolors';
 import type { LogLine } from '../../../jobs/watch/logs.ts';
-import type { CommandSpec } from '../../command.ts';
+import { printable } from '../../../printable.ts';
+import { BEGINS_AGAIN, type CommandSpec } from '../../command.ts';
 import { natural } from '../../values.ts';
 import { queueOption, withQueue } from './shared.ts';
 
@@ -17,6 +18,7 @@ the job's name. With --json: one array of {job, line}, and with --follow one obj
     ['unfold jobs log probe', 'all that it said so far'],
     ['unfold jobs log probe --tail 20 --follow', 'the last 20 lines, then new ones until the job ends'],
   ],
+  afterStop: BEGINS_AGAIN,
   configure(command: Command) {
     command
       .argument('<id>', 'a job or a flow, or the beginning of its id')
@@ -29,7 +31,6 @@ the job's name. With --json: one array of {job, line}, and with --follow one obj
     await withQueue(options, io, async (connection) => {
       const { resolve } = await import('../../../jobs/watch/resolve.ts');
       const { followLogs, readLogs } = await import('../../../jobs/watch/logs.ts');
-      const { printable } = await import('../../../jobs/watch/cells.ts');
       const target = await resolve(connection, id);
       const single = target.jobs.length === 1;
       const print = ({ job, line }: LogLine) => {

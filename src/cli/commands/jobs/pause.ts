@@ -1,6 +1,6 @@
 /** @file `unfold jobs pause` and `unfold jobs resume`. */
 import type { Command } from 'commander';
-import type { CommandSpec } from '../../command.ts';
+import { BEGINS_AGAIN, type CommandSpec } from '../../command.ts';
 import { plural, queueOption, typed, withQueue } from './shared.ts';
 
 const configure = (command: Command) => {
@@ -15,6 +15,7 @@ export const pause: CommandSpec = {
     ['unfold jobs pause', 'no worker begins anything'],
     ['unfold jobs pause probe', 'jobs of one stage rest, others go on'],
   ],
+  afterStop: BEGINS_AGAIN,
   configure,
   async run(stages, options, io) {
     await withQueue(options, io, async (connection) => {
@@ -33,6 +34,7 @@ export const resume: CommandSpec = {
   name: 'resume',
   summary: 'end a pause',
   examples: [['unfold jobs resume', 'all queues go on']],
+  afterStop: BEGINS_AGAIN,
   configure,
   async run(stages, options, io) {
     await withQueue(options, io, async (connection) => {

@@ -1,6 +1,6 @@
 /** @file `unfold jobs requeue`: queues again what folders say is unfinished. */
 import type { Command } from 'commander';
-import type { CommandSpec } from '../../command.ts';
+import { BEGINS_AGAIN, type CommandSpec } from '../../command.ts';
 import { plural, queueOption, withQueue } from './shared.ts';
 
 /** Flows named one by one. */
@@ -18,6 +18,7 @@ and queues the flows that the queue does not know. What is finished is not done 
       'what is unfinished below runs/ and not in the queue (nothing, as long as Redis has it)',
     ],
   ],
+  afterStop: BEGINS_AGAIN,
   configure(command: Command) {
     queueOption(
       command.argument('<dirs...>', 'folders that were given as --out, or folders above them; or s3:// URLs'),

@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import { UnfoldError } from '../../../errors.ts';
 import type { Retried } from '../../../jobs/watch/actions.ts';
-import type { CommandSpec } from '../../command.ts';
+import { BEGINS_AGAIN, type CommandSpec } from '../../command.ts';
 import { plural, queueOption, some, withQueue } from './shared.ts';
 
 const command: CommandSpec = {
@@ -19,6 +19,7 @@ back cancellations. Work goes on where it stopped. Data that is not a message of
     ],
     ['unfold jobs retry --failed', 'every failed job in the queue (cancelled ones stay cancelled)'],
   ],
+  afterStop: BEGINS_AGAIN,
   configure(command: Command) {
     command
       .argument('[ids...]', 'jobs or flows, or the beginnings of their ids')

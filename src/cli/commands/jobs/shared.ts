@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import pc from 'picocolors';
 import { pasteable } from '../../../invocation.ts';
 import type { QueueConnection } from '../../../jobs/redis/open.ts';
-import { printable } from '../../../jobs/watch/cells.ts';
+import { printable } from '../../../printable.ts';
 import { textTable } from '../../../table.ts';
 import type { CommandIO } from '../../command.ts';
 

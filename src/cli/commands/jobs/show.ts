@@ -1,9 +1,10 @@
 /** @file `unfold jobs show`: everything about one job or flow. */
 import type { Command } from 'commander';
 import pc from 'picocolors';
-import { barCell, noteCell, printable, sparkline, stateCell } from '../../../jobs/watch/cells.ts';
+import { barCell, noteCell, sparkline, stateCell } from '../../../jobs/watch/cells.ts';
 import type { JobDetails } from '../../../jobs/watch/details.ts';
-import type { CommandIO, CommandSpec } from '../../command.ts';
+import { printable } from '../../../printable.ts';
+import { BEGINS_AGAIN, type CommandIO, type CommandSpec } from '../../command.ts';
 import { duration } from '../../terminal.ts';
 import { commandLines, lines, queueOption, withQueue } from './shared.ts';
 
@@ -17,6 +18,7 @@ so; unfold jobs lists them.`,
     ['unfold jobs show probe', 'the job or flow whose id begins with probe'],
     ['unfold jobs show probe --json', 'the same for programs'],
   ],
+  afterStop: BEGINS_AGAIN,
   configure(command: Command) {
     queueOption(command.argument('<id>', 'a job or a flow, or the beginning of its id'));
   },

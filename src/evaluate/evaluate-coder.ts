@@ -1,7 +1,8 @@
 /**
  * @file `unfold evaluate` as a function: opens what is named, evaluates, writes what is asked for.
  */
-import { type Coder, type LoadOptions, loadCoder } from '../coders/coder.ts';
+import type { Coder, LoadOptions } from '../coders/coder.ts';
+import { openCoder } from '../coders/formats/load.ts';
 import { type StageContext, silent } from '../context.ts';
 import { UnfoldError } from '../errors.ts';
 import { writeJson } from '../files.ts';
@@ -68,7 +69,7 @@ export async function evaluateCoder(
   context: StageContext = silent(),
 ): Promise<CoderEvaluation> {
   checkInputs(options);
-  const coder = await loadCoder(options.coder, options);
+  const { coder } = await openCoder(options.coder, options, context);
   try {
     return await evaluateLoaded(coder, options, context);
   } finally {

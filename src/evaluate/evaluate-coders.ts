@@ -35,7 +35,7 @@ export async function evaluateCoders(
   context: StageContext = silent(),
 ): Promise<CoderEvaluation | LayersCoderEvaluation> {
   checkInputs(options);
-  const set = await loadCoderSet(options.coder, options);
+  const set = await loadCoderSet(options.coder, options, (text) => context.warn(text));
   try {
     const [coder] = set.coders;
     const replacement = replacementOf(set.coders);

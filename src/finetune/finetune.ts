@@ -7,7 +7,7 @@
  */
 import { join } from 'node:path';
 import type { Coder } from '../coders/base.ts';
-import { loadCoder } from '../coders/coder.ts';
+import { openCoder } from '../coders/formats/load.ts';
 import { WEIGHTS_FILE } from '../coders/formats/saelens.ts';
 import type { StageContext } from '../context.ts';
 import { UnfoldError } from '../errors.ts';
@@ -91,7 +91,7 @@ const FINAL = 'final';
  */
 export async function finetune(options: FinetuneOptions, context: StageContext): Promise<FinetuneResult> {
   requireText(options);
-  const coder = await loadCoder(options.coder, options);
+  const { coder } = await openCoder(options.coder, options, context);
   try {
     const variant = variantOf(coder.cfg);
     const resolved = resolveFinetune(options.settings ?? {}, coder, variant);

@@ -6,6 +6,7 @@
 import { join } from 'node:path';
 import { z } from 'zod';
 import { type LoadOptions, loadCoder } from '../coders/coder.ts';
+import { openCoder } from '../coders/formats/load.ts';
 import type { StageContext } from '../context.ts';
 import { UnfoldError } from '../errors.ts';
 import { hashOf, writeJson } from '../files.ts';
@@ -114,7 +115,7 @@ export async function synthCoder(
   const { coder: path, settings, ...choice } = options;
   const given = checked(synthSchema.partial({ train: true }), settings, 'settings');
   const config = syntheticConfig(given.model);
-  const coder = await loadCoder(path, choice);
+  const { coder } = await openCoder(path, choice, context);
   const model = await SyntheticModel.create(config, context);
   try {
     const evaluation = await evaluateOnFeatures(coder, model, given.evaluation_samples, context);

@@ -1,8 +1,10 @@
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { silent } from '../../src/context.ts';
 import { evaluateCoder } from '../../src/evaluate/evaluate-coder.ts';
+import { evaluateCoders } from '../../src/evaluate/evaluate-coders.ts';
 import { openSafetensors } from '../../src/model/safetensors.ts';
 import { useBackend } from '../../src/tensor/backend.ts';
 
@@ -41,6 +43,18 @@ describe('unfold evaluate', () => {
     const perLatent = await openSafetensors(per_latent!);
     expect(perLatent.info('feature_density')?.shape).toEqual([256]);
     await perLatent.close();
+  });
+
+  it('says what is known to be wrong with the coder, as encode and import do', async () => {
+    const other = join(dir, 'strange-key');
+    await cp(coder, other, { recursive: true });
+    const cfg = JSON.parse(await readFile(join(other, 'cfg.json'), 'utf8')) as object;
+    await writeFile(join(other, 'cfg.json'), JSON.stringify({ ...cfg, made_up: 1 }));
+    const warnings: string[] = [];
+    const context = { ...silent(), warn: (message: string) => void warnings.push(message) };
+    await evaluateCoder({ coder: other, model, tokens }, context);
+    await evaluateCoders({ coder: other, model, tokens }, context);
+    expect(warnings).toEqual([expect.stringMatching(/made_up: 1/), expect.stringMatching(/made_up: 1/)]);
   });
 
   it('leaves out the tokens it is told to, and says so', async () => {

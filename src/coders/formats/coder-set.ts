@@ -66,11 +66,17 @@ export class CoderSet implements Iterable<Coder> {
 
 /**
  * Loads every coder of a source (or those that fit a choice); one coder is a set of one.
+ * @param warn is told what is known to be wrong with them
  * @throws UnfoldError as `loadCoder`; `missing-layers` for a transcoder set with holes
  */
-export async function loadCoderSet(path: string, options: OpenOptions & Choice = {}): Promise<CoderSet> {
+export async function loadCoderSet(
+  path: string,
+  options: OpenOptions & Choice = {},
+  warn: (message: string) => void = () => undefined,
+): Promise<CoderSet> {
   const source = await openCoders(path, options);
   const entries = chosenEntries(source, options);
+  for (const { name, warnings } of entries) for (const text of warnings) warn(`${path}: ${name}: ${text}`);
   const coders: Coder[] = [];
   try {
     for (const entry of entries) coders.push(await entry.load());

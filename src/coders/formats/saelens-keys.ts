@@ -79,6 +79,7 @@ export const METADATA_KEYS = [
   'disable_concat_sequences',
   'neuronpedia_id',
   'model_from_pretrained_kwargs',
+  'model_kwargs',
   'sae_lens_version',
   'sae_lens_training_version',
 ];
@@ -181,7 +182,6 @@ export const OLD_KEYS: KeyTable = {
     ...['run_name', 'checkpoint_path', 'verbose', 'sae_lens_run_name', 'trust_remote_code', 'logger'],
   ],
   refused: {
-    model_kwargs: { harmless: [null], means: 'a model that was run with settings of its own' },
     d_out: { harmless: [null], means: 'a transcoder' },
     hook_name_out: { harmless: [null, ''], means: 'a transcoder' },
     hook_head_index_out: { harmless: [null], means: 'a transcoder' },

@@ -97,7 +97,7 @@ async function onShards(
   options: EvaluateCoderOptions,
   context: StageContext,
 ): Promise<CoderEvaluation> {
-  const source = await openShards(options.shards!);
+  const source = await openShards(options.shards!, context);
   try {
     const choice = await rowChoice(coder, source, options, context);
     const exclusions = describeExclusions(choice.exclusions);

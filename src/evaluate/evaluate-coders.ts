@@ -61,7 +61,7 @@ async function onShards(
   options: EvaluateCoderOptions,
   context: StageContext,
 ): Promise<LayersCoderEvaluation> {
-  const source = await openShards(options.shards!);
+  const source = await openShards(options.shards!, context);
   try {
     const choice = await rowChoice(coder, source, options, context);
     const exclusions = describeExclusions(choice.exclusions);

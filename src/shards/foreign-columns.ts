@@ -45,10 +45,7 @@ export function activationFields({ fields, where }: Table): string[] {
 }
 
 /** Widths and context's length, from a batch with rows. */
-export async function shapeOf(
-  table: Table,
-  names: readonly string[],
-): Promise<{ hooks: HookWidth[]; context: number }> {
+export async function shapeOf(table: Table, names: readonly string[]): Promise<Shape> {
   const hooks: HookWidth[] = [];
   let context = 1;
   for (const [i, name] of names.entries()) {

@@ -8,7 +8,9 @@
 import { ArrowFile, type Message } from '../arrow/file.ts';
 import type { Batch, Range } from '../arrow/message.ts';
 import type { Field } from '../arrow/schema.ts';
-import { hashOf, sha256File } from '../files.ts';
+import type { StageContext } from '../context.ts';
+import { Digests } from '../digests.ts';
+import { hashOf } from '../files.ts';
 import { filesOfState } from '../text/dataset.ts';
 import type { ActivationBlock, BlockSource, HookWidth } from './block-source.ts';
 import {
@@ -16,6 +18,7 @@ import {
   badDataset,
   foreignBlock,
   REMEDY,
+  type Shape,
   shapeOf,
   type Table,
 } from './foreign-columns.ts';
@@ -35,16 +38,18 @@ interface BatchPlace {
 }
 
 /** Opens a `datasets` folder of activations as blocks, read-only. */
-export async function openForeign(dir: string): Promise<BlockSource> {
+export async function openForeign(dir: string, context: StageContext): Promise<BlockSource> {
   const files = await filesOfState(dir);
   const places: BatchPlace[] = [];
-  for (const file of files) places.push(...(await scan(file)));
+  for (const file of files) {
+    context.signal.throwIfAborted();
+    places.push(...(await scan(file)));
+  }
   if (!places.length) throw badDataset(dir, 'rows', 'none');
-  const { hooks, context } = await withTable(places[0]!, (table) => shapeOf(table, activationFields(table)));
-  const digests: string[] = [];
-  for (const file of files) digests.push(await sha256File(file));
+  const shape = await withTable(places[0]!, (table) => shapeOf(table, activationFields(table)));
+  const digests = await (await Digests.open()).of(files, context, 'hash rows');
   const contentHash = hashOf({ format: 'datasets', files: digests });
-  return new ForeignShards(hooks, context, contentHash, places);
+  return new ForeignShards(shape, contentHash, places);
 }
 
 class ForeignShards implements BlockSource {
@@ -54,7 +59,7 @@ class ForeignShards implements BlockSource {
   readonly #context: number;
   readonly #places: readonly BatchPlace[];
 
-  constructor(hooks: HookWidth[], context: number, contentHash: string, places: BatchPlace[]) {
+  constructor({ hooks, context }: Shape, contentHash: string, places: BatchPlace[]) {
     this.hooks = hooks;
     this.blockRows = places.map(({ batch }) => batch.rows * context);
     this.contentHash = contentHash;

@@ -9,6 +9,7 @@ import { crc32 } from 'node:zlib';
 import { Damage } from '../arrow/flatbuffer.ts';
 import type { Field } from '../arrow/schema.ts';
 import { brief } from '../checked.ts';
+import { type StageContext, silent } from '../context.ts';
 import { internal, UnfoldError } from '../errors.ts';
 import { exists } from '../files.ts';
 import { fileInside } from '../inside.ts';
@@ -29,14 +30,14 @@ export interface ShardSource extends BlockSource {
 }
 
 /**
- * Opens a folder of activation shards: one that `unfold harvest` wrote, or a Hugging Face `datasets` folder of
+ * Opens a folder of activation shards (`context` sees a folder of another program being hashed): one that `unfold harvest` wrote, or a Hugging Face `datasets` folder of
  * activations (SAELens's cached activations, flat rows), read-only.
  * @throws UnfoldError `no-shards`, `unfinished-shards`, `missing-shard`, `truncated-shard`, `bad-shard`, `bad-manifest`
  */
-export async function openShards(dir: string): Promise<BlockSource> {
+export async function openShards(dir: string, context: StageContext = silent()): Promise<BlockSource> {
   const manifest = await readManifest(dir);
   if (manifest) return openOwn(dir, manifest);
-  if (await exists(join(dir, 'state.json'))) return openForeign(dir);
+  if (await exists(join(dir, 'state.json'))) return openForeign(dir, context);
   throw new UnfoldError('no-shards', {
     where: dir,
     expected: `a folder with ${MANIFEST} (unfold harvest) or state.json (Hugging Face datasets)`,

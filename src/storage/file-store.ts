@@ -6,6 +6,7 @@ import { randomBytes } from 'node:crypto';
 import { link, lstat, mkdir, open, readdir, rename, rm, rmdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { Readable } from 'node:stream';
+import { stateOf } from '../digests.ts';
 import { syncFolder } from '../files.ts';
 import { assertMayPublish } from '../write-guard.ts';
 import { existsAlready, explainFile, missingFile } from './lessons.ts';
@@ -37,12 +38,12 @@ export class FileStore implements ArtifactStore {
 
   async stat(name: string): Promise<StoredFile | undefined> {
     const path = this.#path(name);
-    const stats = await lstat(path).catch((error: NodeJS.ErrnoException) => {
+    const stats = await lstat(path, { bigint: true }).catch((error: NodeJS.ErrnoException) => {
       if (error.code === 'ENOENT' || error.code === 'ENOTDIR') return undefined;
       throw explainFile(error, path);
     });
     if (!stats?.isFile()) return undefined;
-    return { name, bytes: stats.size, version: `${stats.ino}-${stats.mtimeMs}` };
+    return { name, bytes: Number(stats.size), version: stateOf(stats) };
   }
 
   async read(name: string, range?: { start: number; end?: number }): Promise<Readable> {

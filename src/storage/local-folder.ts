@@ -5,6 +5,7 @@
  */
 import { readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { stateOf } from '../digests.ts';
 import { explainFile } from './lessons.ts';
 import { compareNames } from './names.ts';
 
@@ -65,9 +66,9 @@ async function walk(dir: string, prefix: string, into: LocalFolder): Promise<voi
 /** One file; undefined if it is gone. */
 export async function fileAt(dir: string, name: string): Promise<LocalFile | undefined> {
   const path = join(dir, name);
-  const stats = await stat(path).catch(() => undefined);
+  const stats = await stat(path, { bigint: true }).catch(() => undefined);
   if (!stats?.isFile()) return undefined;
-  return { name, path, bytes: stats.size, mark: `${stats.size}-${stats.mtimeMs}-${stats.ino}` };
+  return { name, path, bytes: Number(stats.size), mark: stateOf(stats) };
 }
 
 async function removeStale(path: string): Promise<void> {

@@ -83,7 +83,7 @@ export const SWEEP_FILE = 'sweep.json';
 export async function trainSweep(options: SweepOptions, context: StageContext): Promise<SweepResult> {
   const { out, sweep } = options;
   const settings = expandSweep(sweep);
-  return withRows(options, async (source, origin) => {
+  return withRows(options, context, async (source, origin) => {
     const planned = planSweep(out, settings, source, origin);
     const lock = await lockDirectory(out, context);
     try {
@@ -110,7 +110,7 @@ export async function trainCodersOf(
   const { out, sweep } = options;
   const settings = expandSweep(sweep);
   for (const name of names) if (!settings.has(name)) throw noSuchCoder(name, [...settings.keys()]);
-  return withRows(options, async (source, origin) => {
+  return withRows(options, context, async (source, origin) => {
     const planned = planSweep(out, settings, source, origin).filter(({ name }) => names.includes(name!));
     return sweepResult(out, planned, await trainRuns(planned, source, context));
   });

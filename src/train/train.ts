@@ -88,7 +88,7 @@ const FINAL = 'final';
  *   `disk-full`; the signal's reason when stopped, after a checkpoint
  */
 export async function train(options: TrainOptions, context: StageContext): Promise<TrainResult> {
-  return withRows(options, async (source, origin) => {
+  return withRows(options, context, async (source, origin) => {
     const run = planRun({ dir: options.out, settings: options.settings ?? {} }, source, origin);
     const [outcome] = await trainRuns([run], source, context);
     if ('failure' in outcome!) throw outcome.failure;
@@ -99,9 +99,10 @@ export async function train(options: TrainOptions, context: StageContext): Promi
 /** Opens the rows, hands them on and closes them. */
 export async function withRows<T>(
   { rows, origin }: Pick<TrainOptions, 'rows' | 'origin'>,
+  context: StageContext,
   use: (source: BlockSource, origin: RowsOrigin) => Promise<T>,
 ): Promise<T> {
-  const opened = typeof rows === 'string' ? await openShards(rows) : rows;
+  const opened = typeof rows === 'string' ? await openShards(rows, context) : rows;
   const source = closedOnce(opened);
   try {
     return await use(source, origin ?? originOf(opened));

@@ -4,8 +4,9 @@
  */
 import { readdir, stat } from 'node:fs/promises';
 import { isAbsolute, join, resolve } from 'node:path';
+import { Digests } from '../../digests.ts';
 import { UnfoldError } from '../../errors.ts';
-import { exists, hashOf, sha256File } from '../../files.ts';
+import { exists, hashOf } from '../../files.ts';
 import { resolvePath, searchPlaces } from '../../pipeline/paths.ts';
 import { locateDataset } from '../../text/dataset.ts';
 import { isGlob } from '../../text/glob.ts';
@@ -44,28 +45,25 @@ export function visiblePaths(...paths: (string | undefined)[]): string[] {
     .map((path) => path.replace(/\/[^/]*[*?{].*$/, '') || '/');
 }
 
-/** Up to here a file counts by content, above by size and time of change. */
-const HASHED_BYTES = 8 * 2 ** 20;
-
-/** A hash for each path that tells whether what is there has changed; cheap also where gigabytes are. */
+/**
+ * A hash for each path that tells whether what is there has changed: of the bytes, remembered from one job to the next
+ * (see digests.ts), so that gigabytes are read once.
+ */
 export async function hashInputs(paths: readonly string[]): Promise<Record<string, string>> {
-  const entries = paths.map(async (path) => [path, hashOf(await factsAt(path))] as const);
-  return Object.fromEntries(await Promise.all(entries));
+  const digests = await Digests.open();
+  const hashes: Record<string, string> = {};
+  for (const path of paths) hashes[path] = hashOf(await factsAt(path, digests));
+  return hashes;
 }
 
-async function factsAt(path: string): Promise<unknown> {
-  const found = await stat(path);
-  if (!found.isDirectory()) return factsOf(path, found);
-  const names = await readdir(path, { recursive: true });
-  const facts: [string, unknown][] = [];
-  for (const name of names.filter((name) => !/(^|\/)\./.test(name)).sort()) {
-    const place = join(path, name);
-    const of = await stat(place).catch(() => undefined);
-    if (of?.isFile()) facts.push([name, await factsOf(place, of)]);
+async function factsAt(path: string, digests: Digests): Promise<unknown> {
+  if (!(await stat(path)).isDirectory()) return (await digests.of([path]))[0];
+  const names = (await readdir(path, { recursive: true })).filter((name) => !/(^|\/)\./.test(name)).sort();
+  const files: string[] = [];
+  for (const name of names) {
+    const found = await stat(join(path, name)).catch(() => undefined);
+    if (found?.isFile()) files.push(name);
   }
-  return facts;
-}
-
-async function factsOf(path: string, { size, mtimeMs }: { size: number; mtimeMs: number }) {
-  return size <= HASHED_BYTES ? sha256File(path) : [size, mtimeMs];
+  const hashes = await digests.of(files.map((name) => join(path, name)));
+  return files.map((name, i) => [name, hashes[i]]);
 }

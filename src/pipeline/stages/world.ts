@@ -5,6 +5,8 @@
 
 import { join } from 'node:path';
 import { type StageContext, silent } from '../../context.ts';
+import { hashOf, readJson } from '../../files.ts';
+import { parseGPT2Config } from '../../model/config.ts';
 import { type GPT2, loadGPT2 } from '../../model/gpt2.ts';
 import { resolveModel } from '../../model/hub.ts';
 import { openTensorDirectory } from '../../model/safetensors.ts';
@@ -60,11 +62,14 @@ export async function corpusIdentity(modelPath: string, spec: ResolvedCorpusSpec
   };
 }
 
-/** SHA-256 of a model's weights. */
+/** Hash of a model: of its weights and of the configuration that they are read with. */
 export async function modelHash(modelPath: string, context: StageContext = silent()): Promise<string> {
-  const source = await openTensorDirectory(await resolveModel(modelPath, {}, context));
+  const dir = await resolveModel(modelPath, {}, context);
+  const config = join(dir, 'config.json');
+  const cfg = parseGPT2Config(config, await readJson(config, 'give the folder of a Hugging Face GPT-2'));
+  const source = await openTensorDirectory(dir);
   try {
-    return await hashFiles(source.files);
+    return hashOf({ weights: await hashFiles(source.files), cfg });
   } finally {
     await source.close();
   }

@@ -8,6 +8,7 @@ import { type JobTree, messagesOf } from '../jobs/flow.ts';
 import { queueName } from '../jobs/names.ts';
 import type { AddOptions } from '../jobs/queue-file.ts';
 import type { QueueConnection } from '../jobs/redis/open.ts';
+import { isWithin, resolveRoots } from '../jobs/roots.ts';
 import { follow } from '../jobs/watch/follow.ts';
 import { type FlowView, jobsOf } from '../jobs/watch/view.ts';
 import { workers } from '../jobs/watch/workers.ts';
@@ -35,7 +36,9 @@ export async function queueTree(
   io.print(words(enqueued));
   const idle = await withoutWorker(tree, connection);
   if (enqueued.state !== 'finished before') {
-    if (idle.length > 0) io.context.warn(noWorker(idle, paste));
+    const root = await rootFor(enqueued.out);
+    if (idle.length > 0) io.context.warn(noWorker(idle, root, paste));
+    else if (!(await isAnybodys(enqueued.out, connection))) io.context.warn(noRoot(enqueued.out, paste));
     if (!wait) io.print(pc.dim(`${paste(`unfold jobs ${enqueued.flow}`)} shows how it does`));
   }
   const waited = wait && enqueued.state !== 'finished before';
@@ -70,10 +73,27 @@ async function withoutWorker(tree: JobTree, connection: QueueConnection): Promis
 const serves = ({ stages }: { stages: string[] }, stage: string) =>
   stages.length === 0 || stages.includes(stage);
 
-function noWorker(queues: readonly string[], paste: (command: string) => string): string {
+/** What `unfold worker`, started in this folder, has to be told besides. */
+async function rootFor(out: string): Promise<string> {
+  const isHere = await isWithin(out, await resolveRoots(['.']));
+  return isHere ? '' : ` --root '${out}'`;
+}
+
+/** True if a living worker may write there, as far as they say. */
+async function isAnybodys(out: string, connection: QueueConnection): Promise<boolean> {
+  for (const { roots } of await workers(connection))
+    if (roots === undefined || (await isWithin(out, roots))) return true;
+  return false;
+}
+
+function noRoot(out: string, paste: (command: string) => string): string {
+  return `no worker that is alive may write to ${out}: the job will be refused unless one is started with ${paste(`unfold worker --root '${out}'`)}`;
+}
+
+function noWorker(queues: readonly string[], root: string, paste: (command: string) => string): string {
   const tags = [...new Set(queues.flatMap((name) => name.split('@')[1]?.split('+') ?? []))];
   const start = tags.length > 0 ? `unfold worker --tags ${tags.join(',')}` : 'unfold worker';
-  return `no worker that is alive does ${queues.join(', ')}: start one with ${paste(start)}`;
+  return `no worker that is alive does ${queues.join(', ')}: start one with ${paste(start + root)}`;
 }
 
 /** The flow when it has ended; nothing if the person left before. */

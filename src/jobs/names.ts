@@ -50,6 +50,8 @@ export interface WorkerRecord {
   unfold: string;
   stages: string[];
   tags: string[];
+  /** Below which it writes; absent from workers of earlier versions. */
+  roots?: string[];
   concurrency: number;
   backend: string;
   /** Ids of the jobs in its slots. */

@@ -6,6 +6,7 @@
 import type { Lesson } from '../errors.ts';
 import type { JobMessage } from './message.ts';
 import type { JobProgress } from './progress.ts';
+import type { Roots } from './roots.ts';
 
 /**
  * Worker → child. The lease comes by a pipe of its own (file descriptor {@link LEASE_PIPE}), which a thread of the child
@@ -16,7 +17,15 @@ export type ToChild =
    * Work on this. The job is this child's until `lease`, in microseconds of the machine's monotonic clock (process.hrtime,
    * the same for all its processes), or as long as the pipe says later for this `sequence`.
    */
-  | { type: 'run'; id: string; message: JobMessage; sequence: number; lease: number; scratch: string }
+  | {
+      type: 'run';
+      id: string;
+      message: JobMessage;
+      sequence: number;
+      lease: number;
+      scratch: string;
+      roots: Roots;
+    }
   /** Stop after the unit in hand, with a checkpoint. */
   | { type: 'abort'; reason: string };
 

@@ -5,7 +5,7 @@ import type { RunningWorker } from '../../jobs/worker/worker.ts';
 import { BEGINS_AGAIN, type CommandSpec } from '../command.ts';
 import { knownStages } from '../stage-names.ts';
 import { duration } from '../terminal.ts';
-import { names, numberIn, port, positive } from '../values.ts';
+import { collect, names, numberIn, port, positive } from '../values.ts';
 
 const BACKENDS = ['auto', 'native', 'tensorflow', 'webgpu', 'wasm', 'cpu'];
 
@@ -20,12 +20,17 @@ Ctrl-C or SIGTERM: jobs in hand write a checkpoint within --deadline and go back
 there. The same after a crash, kill -9 or a power cut, once the job's lock is over (--lock-seconds). A job that fails by a
 wrong setting is not tried again; one that lost its process is, and goes on where it was.
 
+Whoever may write to the queue's Redis may have it read any file that you may read, and write files below --root; a job
+that goes anywhere else is refused before anything is made. Links count as where they lead. Name --root for each place that
+jobs may go to: --root . --root /data/runs --root s3://bucket/runs (as in --out, with its ?endpoint= if it has one).
+
 With --drain or --max-jobs it ends by itself, with exit code 1 if a job failed in its hands. --drain waits for delayed jobs
 and for those of other workers that its own wait for, but not for what waits for a failed job: that goes on after unfold
 jobs retry. A paused queue is waited for.`,
   examples: [
     ['unfold worker --drain', 'do all that is queued, then end'],
     ['unfold worker --queue redis://queue.example:6379 --tags gpu', 'on another machine, with a GPU'],
+    ['unfold worker --root . --root s3://my-bucket/runs', 'jobs may write here, and there'],
     ['unfold worker --stages harvest,corpus --concurrency 2', 'harvests only, two at a time'],
     ['unfold worker --port 9464', 'with numbers for Prometheus at http://127.0.0.1:9464/metrics'],
     ['unfold worker --max-jobs 1 --json', 'one job, then one JSON object about it'],
@@ -68,6 +73,11 @@ jobs retry. A paused queue is waited for.`,
         numberIn({ least: 0, above: true, most: 1e9 }),
       )
       .option('--scratch <dir>', 'folder for copies of what lies on s3://')
+      .option(
+        '--root <place>',
+        'write below this folder or s3:// URL (repeatable; default: the folder it is started in)',
+        collect,
+      )
       .option('--drain', 'end when nothing is left that it could do')
       .option('--max-jobs <n>', 'end after so many jobs', positive)
       .option(
@@ -82,7 +92,9 @@ jobs retry. A paused queue is waited for.`,
     const { startWorker } = await import('../../jobs/worker/worker.ts');
     const settings = workerOptions(options);
     const worker = await startWorker(settings, io.context);
-    io.print(`worker ${worker.id} on ${worker.backend}, queue ${worker.queue}\n  does ${scope(settings)}`);
+    io.print(
+      `worker ${worker.id} on ${worker.backend}, queue ${worker.queue}\n  does ${scope(settings)}\n  writes below ${worker.record().roots?.join(', ')}`,
+    );
     const endpoints = await endpointsOf(
       worker,
       options.port as number | undefined,
@@ -105,11 +117,12 @@ jobs retry. A paused queue is waited for.`,
 export default command;
 
 function workerOptions(options: Record<string, unknown>): WorkerOptions {
-  const { queue, stages, tags, scratch, memoryLimit, maxJobs, ...always } = options as {
+  const { queue, stages, tags, scratch, root, memoryLimit, maxJobs, ...always } = options as {
     queue?: string;
     stages?: string[];
     tags?: string[];
     scratch?: string;
+    root?: string[];
     memoryLimit?: number;
     maxJobs?: number;
     concurrency: number;
@@ -119,6 +132,7 @@ function workerOptions(options: Record<string, unknown>): WorkerOptions {
   return {
     ...(queue && { queue }),
     ...(scratch && { scratch }),
+    ...(root && { roots: root }),
     ...(stages && { stages: knownStages(stages, '--stages') }),
     ...(tags && { tags }),
     ...(memoryLimit && { memoryLimit: 1e9 * memoryLimit }),

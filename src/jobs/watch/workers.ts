@@ -14,6 +14,7 @@ const workerRecord: z.ZodType<WorkerRecord> = z.object({
   unfold: z.string(),
   stages: z.array(z.string()),
   tags: z.array(z.string()),
+  roots: z.array(z.string()).optional().catch(undefined),
   concurrency: z.number(),
   backend: z.string(),
   jobs: z.array(z.string()),

@@ -41,7 +41,7 @@ async function open(backend: BackendName | 'auto'): Promise<void> {
   }
 }
 
-async function run({ message, sequence, lease: until, scratch }: Run): Promise<void> {
+async function run({ message, sequence, lease: until, scratch, roots }: Run): Promise<void> {
   stopper = new AbortController();
   const { signal } = stopper;
   lease.begin(sequence, until);
@@ -49,7 +49,7 @@ async function run({ message, sequence, lease: until, scratch }: Run): Promise<v
     if (lease.ending) stop('the lock was not renewed in time');
   }, 50);
   const tensors = tf.memory().numTensors;
-  const answer = await executeJob(message, { scratch }, jobContext(tell, signal)).then(
+  const answer = await executeJob(message, { scratch, roots }, jobContext(tell, signal)).then(
     (outcome): FromChild => ({ type: 'outcome', outcome, leaked_tensors: tf.memory().numTensors - tensors }),
     (error: unknown): FromChild => ({ type: 'failure', failure: describe(error, signal) }),
   );

@@ -11,6 +11,7 @@ import { UnfoldError } from '../../errors.ts';
 import { shownText } from '../../shown-url.ts';
 import type { JobMessage } from '../message.ts';
 import { type FromChild, type JobFailure, LEASE_PIPE, type ToChild } from '../protocol.ts';
+import type { Roots } from '../roots.ts';
 
 /** What a child said last about its job; `gone`: it died without a word. */
 export type ChildEnd = Extract<FromChild, { type: 'outcome' | 'failure' }> | { type: 'gone'; how: string };
@@ -25,6 +26,7 @@ export interface Assignment {
   /** Milliseconds of the monotonic clock (lease.ts). */
   lease: number;
   scratch: string;
+  roots: Roots;
 }
 
 /** Lines of output that are kept. */
@@ -117,7 +119,7 @@ export class Child {
 
   /** Does a job. Never rejects. */
   async run(assignment: Assignment, news: (news: ChildNews) => void): Promise<ChildEnd> {
-    const { id, message, lease, scratch } = assignment;
+    const { id, message, lease, ...places } = assignment;
     this.#lines.length = 0;
     this.#sequence++;
     const said = new Promise<ChildEnd>((resolve) => {
@@ -127,7 +129,7 @@ export class Child {
         if (message.type !== 'ready') news(message);
       };
     });
-    this.#send({ type: 'run', id, message, sequence: this.#sequence, lease: micros(lease), scratch });
+    this.#send({ type: 'run', id, message, sequence: this.#sequence, lease: micros(lease), ...places });
     const end = await Promise.race([said, this.#exit.then((how): ChildEnd => ({ type: 'gone', how }))]);
     this.#hear = () => {};
     return end;

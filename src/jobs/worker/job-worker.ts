@@ -7,6 +7,7 @@ import { duration } from '../../cli/terminal.ts';
 import type { StageContext } from '../../context.ts';
 import { packageVersion } from '../../package-version.ts';
 import type { QueueConnection } from '../redis/open.ts';
+import { type Roots, resolveRoots } from '../roots.ts';
 import { Bell } from './bell.ts';
 import { forgetRequest, haltCancelled } from './cancelled.ts';
 import { Children } from './children.ts';
@@ -56,6 +57,7 @@ export class JobWorker implements RunningWorker {
   readonly #began = performance.now();
   #settle: { resolve: () => void; reject: (error: unknown) => void } | undefined;
   #backend = '';
+  #roots: Roots = [];
   #startFailures = 0;
   #left = ''; // what --drain said last
   #closing: Promise<void> | undefined;
@@ -103,6 +105,7 @@ export class JobWorker implements RunningWorker {
 
   async begin(): Promise<void> {
     await makeScratch(this.#settings.scratch);
+    this.#roots = await resolveRoots(this.#settings.roots);
     const wrong = await this.#clock.begin();
     if (wrong) this.#context.warn(wrong);
     // Before any job is taken: a machine that cannot compute must not fail jobs that others can do.
@@ -224,6 +227,7 @@ export class JobWorker implements RunningWorker {
       connection: this.connection,
       children: this.#children,
       scratch: this.#settings.scratch,
+      roots: this.#roots,
       pause: (id) => this.#pauses.next(id),
       childStarted: (error) => this.#childStarted(error),
     });
@@ -284,6 +288,7 @@ export class JobWorker implements RunningWorker {
       unfold: packageVersion(),
       stages: [...(this.#settings.stages ?? [])],
       tags: [...this.#settings.tags],
+      roots: [...this.#roots],
       concurrency: this.#settings.concurrency,
       backend: this.#backend,
       jobs: [...this.#slots.values()].map(({ id }) => id),

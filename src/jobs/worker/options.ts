@@ -23,6 +23,8 @@ export interface WorkerOptions {
   deadlineSeconds?: number;
   /** Folder for copies of what lies on an object store; one below the system's for temporary files unless given. */
   scratch?: string;
+  /** Places below which it writes: folders and s3:// URLs. Unless given, the folder that the process is in. */
+  roots?: readonly string[];
   /** Where tensors live; `auto` unless given. */
   backend?: string;
   /** Bytes of a child above which it does no further job; a quarter of the machine's memory unless given. */
@@ -50,6 +52,10 @@ const schema = z.strictObject({
     .string()
     .min(1)
     .default(() => join(tmpdir(), 'unfold-scratch')),
+  roots: z
+    .array(z.string().min(1))
+    .min(1)
+    .default(() => [process.cwd()]),
   backend: z.string().default('auto'),
   memoryLimit: z
     .number()

@@ -7,6 +7,7 @@ import type { UnfoldError } from '../../errors.ts';
 import type { JobMessage } from '../message.ts';
 import type { JobFailure } from '../protocol.ts';
 import type { QueueConnection } from '../redis/open.ts';
+import type { Roots } from '../roots.ts';
 import { cancelParts, cancelReason } from '../watch/cancel.ts';
 import { cancelledBy } from './cancelled.ts';
 import type { Child, ChildEnd } from './child.ts';
@@ -21,6 +22,7 @@ export interface JobWorld {
   connection: QueueConnection;
   children: Children;
   scratch: string;
+  roots: Roots;
   /** Milliseconds after which a job comes back whose files somebody else is at, the `n`th time. */
   pause(id: string): number;
   /** A child could not be started, or could again. */
@@ -121,7 +123,8 @@ async function runInChild(slot: Slot, message: JobMessage, world: JobWorld): Pro
   }
   slot.report.child(child.pid);
   slot.assign(child);
-  const end = await child.run({ id: slot.id, message, lease: slot.until, scratch: world.scratch }, (news) =>
+  const { scratch, roots } = world;
+  const end = await child.run({ id: slot.id, message, lease: slot.until, scratch, roots }, (news) =>
     news.type === 'progress' ? slot.report.progress(news.progress) : slot.report.log(news.text, news.level),
   );
   slot.assign(undefined);

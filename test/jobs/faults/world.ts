@@ -43,6 +43,7 @@ export class WorkerProcess {
       ...(options.stages && { stages: options.stages.join(',') }),
     };
     const given = Object.entries(flags).flatMap(([name, value]) => [`--${name}`, String(value)]);
+    for (const root of options.roots ?? ['/']) given.push('--root', root);
     const line = limited([process.execPath, ...args, ...given], limit);
     this.process = spawn(line[0]!, line.slice(1), {
       stdio: ['ignore', 'pipe', 'pipe'],

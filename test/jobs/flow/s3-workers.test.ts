@@ -52,7 +52,8 @@ describe('two workers with a scratch folder each, and a bucket', () => {
     const whole = await runPipeline(files.tiny, { out: join(files.dir, 'whole'), set });
     const out = s3.url('runs/killed');
     const { flow } = await enqueuePipeline(files.tiny, { out, set }, world.connection, silent());
-    const workers = [0, 1].map((i) => world.worker({ scratch: join(files.dir, `machine-${i}`) }));
+    const roots = [s3.url('runs')];
+    const workers = [0, 1].map((i) => world.worker({ roots, scratch: join(files.dir, `machine-${i}`) }));
     const pid = await workerAt(flow, 'train');
     await workers.find((worker) => worker.pid === pid)!.kill();
     const [view] = await follow(world.connection, [flow], () => {});

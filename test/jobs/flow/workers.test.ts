@@ -19,7 +19,7 @@ let workers: RunningWorker[];
 beforeAll(async () => {
   await useBackend();
   world = await flowWorld();
-  const options = { queue: world.redis.url, concurrency: 1, lockMilliseconds: 10_000 };
+  const options = { queue: world.redis.url, concurrency: 1, lockMilliseconds: 10_000, roots: [world.dir] };
   const scratch = join(world.dir, 'scratch');
   workers = await Promise.all([1, 2].map(() => startWorker({ ...options, scratch }, silent())));
 });

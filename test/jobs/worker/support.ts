@@ -162,7 +162,7 @@ export class Bench {
   async worker(options: WorkerOptions = {}, context?: StageContext): Promise<RunningWorker> {
     const note = (line: string) => this.notes.push(line);
     const worker = await startWorker(
-      { queue: this.redis.url, lockMilliseconds: 2000, backend: 'cpu', ...options },
+      { queue: this.redis.url, lockMilliseconds: 2000, backend: 'cpu', roots: [this.dir], ...options },
       context ?? { ...silent(), note, warn: note },
     );
     this.#workers.push(worker);
@@ -171,7 +171,8 @@ export class Bench {
 
   /** A worker in a process of its own; resolves when it is at work. */
   async workerProcess(...args: string[]): Promise<WorkerProcess> {
-    const line = ['worker', '--queue', this.redis.url, '--lock-seconds', '2', '--backend', 'cpu', ...args];
+    const line = ['worker', '--queue', this.redis.url, '--lock-seconds', '2', '--backend', 'cpu'];
+    line.push('--root', this.dir, ...args);
     const process = spawn(globalThis.process.execPath, ['--import', 'tsx', MAIN, ...line]);
     this.#processes.push(process);
     let text = '';

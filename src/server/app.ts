@@ -7,6 +7,7 @@ import type { ContentfulStatusCode } from 'hono/utils/http-status';
 import { UnfoldError } from '../errors.ts';
 import { type AccessOptions, access } from './access.ts';
 import { html } from './html.ts';
+import { boundedBody } from './listen.ts';
 import { layout } from './page/layout.ts';
 import { inTime, oneLine } from './redis.ts';
 import { actionRoutes } from './routes/actions.ts';
@@ -46,7 +47,7 @@ const BOARD =
 /** The application over a world. */
 export function createApp(world: World, options: AccessOptions): Hono {
   const app = new Hono();
-  app.use(headers, access({ ...options, readOnly: world.readOnly }), redisInTime(world));
+  app.use(headers, access({ ...options, readOnly: world.readOnly }), boundedBody, redisInTime(world));
   for (const subject of SUBJECTS) subject(app, world);
   app.notFound((c) => c.json({ error: 'there is nothing here' }, 404));
   app.onError((error, c) => {

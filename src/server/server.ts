@@ -3,16 +3,14 @@
  */
 import { randomBytes } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
-import type { Server } from 'node:http';
 import { isIP } from 'node:net';
-import { createAdaptorServer } from '@hono/node-server';
 import type { StageContext } from '../context.ts';
 import { UnfoldError } from '../errors.ts';
 import { openQueue, type QueueConnection } from '../jobs/redis/open.ts';
 import { trusted } from './access.ts';
 import { createApp } from './app.ts';
 import { createFeed, readQueue } from './feed.ts';
-import { closeServer, listen, shownHost } from './listen.ts';
+import { closeServer, httpServer, listen, type Patience, shownHost } from './listen.ts';
 import { queueSet } from './queues.ts';
 import { watchRedis } from './redis.ts';
 import type { World } from './world.ts';
@@ -30,6 +28,7 @@ export interface ServerOptions {
   token?: string;
   /** Folders of runs whose size is shown. */
   runs?: readonly string[];
+  patience?: Patience;
 }
 
 /** A server that listens. */
@@ -66,7 +65,7 @@ export async function startServer(options: ServerOptions, context: StageContext)
   };
   const names = isIP(host) === 0 ? [host] : [];
   const app = createApp(world, { ...(token === undefined ? {} : { token }), names });
-  const server = createAdaptorServer({ fetch: app.fetch }) as Server;
+  const server = httpServer(app.fetch, options.patience);
   try {
     const port = await listen(server, options.port ?? DEFAULT_PORT, host);
     return {

@@ -2,14 +2,12 @@
  * @file What a worker tells supervisors and Prometheus on a port of its own (`unfold worker --port`): alive, ready, numbers.
  * Nothing can be changed there, and no names of files are told; so it asks for no token, wherever it listens.
  */
-import type { Server } from 'node:http';
 import { isIP } from 'node:net';
-import { createAdaptorServer } from '@hono/node-server';
 import { Hono } from 'hono';
 import type { WorkerRecord } from '../jobs/names.ts';
 import type { QueueConnection } from '../jobs/redis/open.ts';
 import { access } from './access.ts';
-import { closeServer, listen, shownHost } from './listen.ts';
+import { boundedBody, closeServer, httpServer, listen, shownHost } from './listen.ts';
 import { CONTENT_TYPE, finish, processRegistry } from './metrics/collect.ts';
 import { newSheet } from './metrics/gauges.ts';
 import { collectWorkers } from './metrics/workers.ts';
@@ -40,6 +38,7 @@ export async function workerEndpoints(
   const processes = processRegistry();
   const app = new Hono();
   app.use(access({ readOnly: true, names: isIP(host) === 0 ? [host] : [] }));
+  app.use(boundedBody);
   app.get('/health', (c) => c.json({ status: 'ok', worker: worker.record().id }));
   app.get('/ready', async (c) => {
     const reason = (await redis.trouble()) ?? (worker.record().stopping ? 'it is stopping' : undefined);
@@ -51,7 +50,7 @@ export async function workerEndpoints(
     sheet.gauge('unfold_redis_up', '1 if Redis answered this scrape.', {}, Number(!(await redis.trouble())));
     return c.body(await finish(sheet, processes), 200, { 'Content-Type': CONTENT_TYPE });
   });
-  const server = createAdaptorServer({ fetch: app.fetch }) as Server;
+  const server = httpServer(app.fetch);
   const chosen = await listen(server, port, host).catch((error) => {
     redis.close();
     throw error;

@@ -1,28 +1,20 @@
-/** @file The settings file of `unfold harvest --config`: YAML (JSON is YAML, too). */
-import { readFile } from 'node:fs/promises';
-import { parse } from 'yaml';
+/** @file Files of settings: `--config`, `--sweep`, benchmarks. YAML (JSON is YAML, too). */
 import { UnfoldError } from '../errors.ts';
+import { plainValue, readYamlFile } from '../yaml.ts';
 
-/** A mapping of settings. @throws UnfoldError `bad-config-file` with the parser's line */
+/** A mapping of settings. @throws UnfoldError `bad-config-file`, or `bad-yaml` with line and column */
 export async function readSettings(path: string): Promise<Record<string, unknown>> {
   const lesson = {
-    where: path,
     expected: 'a YAML or JSON file with settings',
-    todo: 'unfold harvest --help shows one',
+    todo: 'the command’s --help says what is in one',
   };
-  const text = await readFile(path, 'utf8').catch((cause: unknown) => {
-    throw new UnfoldError('bad-config-file', { ...lesson, found: 'no readable file', cause });
-  });
-  let value: unknown;
-  try {
-    value = parse(text);
-  } catch (cause) {
-    throw new UnfoldError('bad-config-file', { ...lesson, found: (cause as Error).message, cause });
-  }
+  const value = plainValue(await readYamlFile(path, { ...lesson, kind: 'bad-config-file' }));
   if (value !== null && typeof value === 'object' && !Array.isArray(value))
     return value as Record<string, unknown>;
+  const kind = Array.isArray(value) ? 'list' : typeof value;
   throw new UnfoldError('bad-config-file', {
     ...lesson,
-    found: `a ${Array.isArray(value) ? 'list' : typeof value}`,
+    where: path,
+    found: value == null ? 'nothing' : `a ${kind}`,
   });
 }

@@ -12,6 +12,7 @@ import { harvestSchema } from '../harvest/settings.ts';
 import { corpusSpecSchema, PACKING, type ResolvedCorpusSpec } from '../text/spec.ts';
 import { trainSettings } from '../train/settings.ts';
 import { expandSweep, isSweep, type SweepInput } from '../train/sweep-file.ts';
+import { plainValue } from '../yaml.ts';
 import { resolvePath, searchPlaces } from './paths.ts';
 import { validateYaml, type YamlSource } from './yaml.ts';
 
@@ -99,7 +100,7 @@ const INHERITED = [
  * @throws UnfoldError `bad-pipeline` that names file, line, column, setting, what was expected and found
  */
 export function parsePipeline(source: YamlSource): Pipeline {
-  const raw = (source.document.toJS() ?? {}) as Record<string, Record<string, unknown> | undefined>;
+  const raw = mappings(plainValue(source));
   const pipeline = validateYaml(source, schemaFor(raw.train ?? {}));
   if (isSweep(pipeline.train)) checkSweep(pipeline.train, source.path);
   const places = searchPlaces(source.path);
@@ -117,6 +118,13 @@ export function parsePipeline(source: YamlSource): Pipeline {
     evaluate: { ...evaluate, text: other(evaluate.text, raw.evaluate?.text) },
     summary: summary.text ? { ...summary, text: other(summary.text, raw.summary?.text) } : summary,
   };
+}
+
+/** The sections that are mappings: what others are, the schema says. */
+function mappings(file: unknown): Record<string, Record<string, unknown> | undefined> {
+  const isMapping = (value: unknown) => value !== null && typeof value === 'object' && !Array.isArray(value);
+  const entries = Object.entries(isMapping(file) ? (file as object) : {});
+  return Object.fromEntries(entries.filter(([, value]) => isMapping(value)));
 }
 
 /** The settings of every coder of a sweep, before anything is harvested. @throws UnfoldError `bad-pipeline`, `bad-sweep` */

@@ -2,51 +2,20 @@
  * @file Pipeline files: YAML read with positions, so that every complaint says file:line:column, whether it comes from
  * the syntax or from the schema. Unknown keys are refused with the nearest known ones; nothing is ignored in silence.
  */
-import { readFile } from 'node:fs/promises';
-import { type Document, isMap, isNode, isPair, isScalar, LineCounter, parse, parseDocument } from 'yaml';
+import { type Document, isMap, isNode, isPair, isScalar } from 'yaml';
 import type { z } from 'zod';
+import { brief } from '../checked.ts';
 import { nearest, UnfoldError } from '../errors.ts';
+import { parseYaml, placeAt, plainValue, readYamlFile, type YamlSource } from '../yaml.ts';
 
-/** A parsed file, before validation. */
-export interface YamlSource {
-  /** As shown in messages. */
-  path: string;
-  document: Document;
-  lines: LineCounter;
-  /** Paths given by --set, which have no place in the file. */
-  overridden: Set<string>;
-}
+export { parseYaml, type YamlSource } from '../yaml.ts';
 
-/** Reads and parses; @throws UnfoldError `missing-file` or `bad-yaml` with line and column. */
+/** Reads and parses; @throws UnfoldError `missing-file`, `unreadable`, or `bad-yaml` with line and column. */
 export async function readYaml(path: string): Promise<YamlSource> {
-  const text = await readFile(path, 'utf8').catch((cause) => {
-    throw new UnfoldError('missing-file', {
-      where: path,
-      expected: 'a pipeline file (YAML)',
-      found: 'no readable file',
-      todo: 'check the path; the bundled one is pipelines/quickstart.yaml',
-      cause,
-    });
+  return readYamlFile(path, {
+    expected: 'a pipeline file (YAML)',
+    todo: 'check the path; the bundled one is pipelines/quickstart.yaml',
   });
-  return parseYaml(text, path);
-}
-
-/** Parses text that came from `path`. */
-export function parseYaml(text: string, path: string): YamlSource {
-  const lines = new LineCounter();
-  const document = parseDocument(text, { lineCounter: lines });
-  const error = document.errors[0];
-  if (error) {
-    const { line, col } = lines.linePos(error.pos[0]);
-    throw new UnfoldError('bad-yaml', {
-      where: `${path}:${line}:${col}`,
-      expected: 'YAML',
-      found: error.message.split(' at line')[0]!,
-      todo: 'mend the line; keys are indented by two spaces and followed by ": "',
-      cause: error,
-    });
-  }
-  return { path, document, lines, overridden: new Set() };
 }
 
 /** Applies `--set a.b=value`, the value written as YAML: `train.lr=1e-3`, `corpus.dataset=[a.txt, b.txt]`. */
@@ -56,9 +25,11 @@ export function applySetting(source: YamlSource, assignment: string): void {
   if (at < 1 || path.some((key) => key === '')) throw badAssignment(assignment, 'no path before "="');
   if (assignment.slice(at + 1).trim() === '') throw badAssignment(assignment, 'nothing behind "="');
   try {
-    source.document.setIn(path, source.document.createNode(parse(assignment.slice(at + 1))));
+    const value = plainValue(parseYaml(assignment.slice(at + 1), '--set'));
+    source.document.setIn(path, source.document.createNode(value));
   } catch (cause) {
-    throw badAssignment(assignment, (cause as Error).message.split('\n')[0]!);
+    const found = cause instanceof UnfoldError ? cause.lesson.found : (cause as Error).message;
+    throw badAssignment(assignment, found.split('\n')[0]!);
   }
   source.overridden.add(path.join('.'));
 }
@@ -74,7 +45,7 @@ function badAssignment(assignment: string, found: string): UnfoldError {
 
 /** Validates; @throws UnfoldError `bad-pipeline` that names place, path, what was expected and what was found. */
 export function validateYaml<S extends z.ZodType>(source: YamlSource, schema: S): z.output<S> {
-  const value: unknown = source.document.toJS() ?? {};
+  const value = plainValue(source) ?? {};
   const result = schema.safeParse(value, { reportInput: true });
   if (result.success) return result.data;
   throw explainIssue(source, schema, deepest(result.error.issues[0]!));
@@ -92,7 +63,7 @@ function explainIssue(source: YamlSource, schema: z.ZodType, issue: z.core.$ZodI
   const unknown = issue.code === 'unrecognized_keys' ? issue.keys[0]! : undefined;
   const path = unknown === undefined ? issue.path : [...issue.path, unknown];
   const name = path.join('.');
-  const found = JSON.stringify(source.document.toJS() === null ? null : lookUp(source.document.toJS(), path));
+  const found = lookUp(plainValue(source), path);
   const lesson = { where: `${placeOf(source, path)}: ${name || 'the whole file'}` };
   if (unknown !== undefined) {
     const known = keysAt(schema, issue.path);
@@ -107,7 +78,7 @@ function explainIssue(source: YamlSource, schema: z.ZodType, issue: z.core.$ZodI
   return new UnfoldError('bad-pipeline', {
     ...lesson,
     expected: expectedBy(issue),
-    found: found === undefined ? 'nothing (it is required)' : found,
+    found: found === undefined ? 'nothing (it is required)' : brief(found),
     todo: `mend the setting there, or override it with --set ${name}=VALUE`,
   });
 }
@@ -135,8 +106,7 @@ function placeOf(source: YamlSource, path: readonly PropertyKey[]): string {
     if (length > 0 && source.overridden.has(names.join('.'))) return `--set ${names.join('.')}`;
     const offset = offsetOf(source.document, names);
     if (offset === undefined) continue;
-    const { line, col } = source.lines.linePos(offset);
-    return `${source.path}:${line}:${col}`;
+    return placeAt(source.path, source.lines, offset);
   }
   return source.path;
 }

@@ -1,7 +1,8 @@
 /** @file The config.yaml of a circuit-tracer set: read with its keys checked, and written in the order of the originals. */
-import { parse, stringify } from 'yaml';
+import { stringify } from 'yaml';
 import { z } from 'zod';
 import { UnfoldError } from '../../errors.ts';
+import { parseYaml, plainValue } from '../../yaml.ts';
 import { type KeyTable, off } from './keys.ts';
 import type { Place } from './place.ts';
 
@@ -56,10 +57,9 @@ export async function readTracerConfig(place: Place, name: string): Promise<Trac
 
 function parsed(text: string, where: string): unknown {
   try {
-    return parse(text, { maxAliasCount: 0 });
-  } catch (cause) {
-    const found = (cause as Error).message.split('\n')[0]!;
-    throw new UnfoldError('bad-config', { where, expected: 'YAML', found, todo: 'mend the file', cause });
+    return plainValue(parseYaml(text, where));
+  } catch (error) {
+    throw error instanceof UnfoldError ? new UnfoldError('bad-config', error.lesson) : error;
   }
 }
 

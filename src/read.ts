@@ -3,7 +3,7 @@
  * fail late or wait for ever), no larger than what is asked for may be, its JSON no deeper than any honest one. Whatever the
  * file system says is told as a lesson. What Unfold writes is files.ts.
  */
-import { type FileHandle, open, readFile, stat } from 'node:fs/promises';
+import { type FileHandle, lstat, open, readFile, stat } from 'node:fs/promises';
 import { UnfoldError } from './errors.ts';
 
 /** What is being read, for the lesson. */
@@ -42,6 +42,14 @@ export async function sizeOfRegular(path: string, reading: Reading): Promise<num
   if (reading.most !== undefined && found.size > reading.most)
     refuse(`${found.size} bytes, more than the ${reading.most} that such a file may have`);
   return found.size;
+}
+
+/** True if a folder has this entry, be it a link that leads nowhere: whoever reads it says what is wrong with it. */
+export async function isListed(path: string): Promise<boolean> {
+  return lstat(path).then(
+    () => true,
+    () => false,
+  );
 }
 
 /** Opens a regular file for reading. @throws UnfoldError as {@link sizeOfRegular} */

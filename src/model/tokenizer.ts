@@ -14,6 +14,7 @@ import { exists, hashOf, readJson } from '../files.ts';
 import { resolveTokenizerFiles } from './hub.ts';
 import { bytesToText, bytesToVisible, tokenBytes } from './tokenizer/byte-level.ts';
 import { readTokenizer, type TokenizerDefinition, type TokenizerJson } from './tokenizer/files.ts';
+import { vocabularyEntries } from './tokenizer/vocabulary.ts';
 import { WordCache } from './tokenizer/word-cache.ts';
 
 /** How a text is encoded. */
@@ -61,7 +62,9 @@ export type Ids = ArrayLike<number> & Iterable<number>;
  */
 export async function loadTokenizer(dirOrId: string, context: StageContext = silent()): Promise<Tokenizer> {
   const dir = isTokenizerFile(dirOrId) ? dirname(dirOrId) : await resolveTokenizerFiles(dirOrId, context);
-  return buildTokenizer(await withModelIds(await readTokenizer(dir)));
+  const definition = await readTokenizer(dir);
+  for (const note of definition.notes ?? []) context.warn(`tokeniser of ${dir}: ${note}`);
+  return buildTokenizer(await withModelIds(definition));
 }
 
 function isTokenizerFile(path: string): boolean {
@@ -86,11 +89,10 @@ async function withModelIds(definition: TokenizerDefinition): Promise<TokenizerD
 
 /** Every token and its id, added ones last. */
 function vocabularyOf(json: TokenizerJson): [string, number][] {
-  const { vocab } = json.model;
-  const own = Array.isArray(vocab)
-    ? vocab.map((entry, id): [string, number] => [String((entry as unknown[])[0]), id])
-    : Object.entries(vocab);
-  return [...own, ...json.added_tokens.map(({ content, id }): [string, number] => [content, id])];
+  return [
+    ...vocabularyEntries(json.model.vocab),
+    ...json.added_tokens.map(({ content, id }): [string, number] => [content, id]),
+  ];
 }
 
 /** Builds a tokeniser from its definition (see {@link loadTokenizer}). */
@@ -264,15 +266,15 @@ function cutsBeforeSpace(json: TokenizerJson): boolean {
   const whole = json.added_tokens.every(
     (t) => !t.lstrip && !t.rstrip && !t.single_word && !/\s/.test(t.content),
   );
-  return plain && whole && json.pre_tokenizer?.type === 'ByteLevel' && json.pre_tokenizer.use_regex !== false;
+  const { type, use_regex, add_prefix_space } = (json.pre_tokenizer ?? {}) as Record<string, unknown>;
+  // A space in front of each text that has none would stand in front of each piece.
+  return plain && whole && type === 'ByteLevel' && use_regex !== false && add_prefix_space === false;
 }
 
 /** True if a word of GPT-2's pre-tokeniser has the same ids alone as in a text. */
 function wordsStandAlone(json: TokenizerJson): boolean {
   const { type, dropout } = json.model as { type?: unknown; dropout?: unknown };
-  return (
-    cutsBeforeSpace(json) && type === 'BPE' && !dropout && json.pre_tokenizer?.add_prefix_space === false
-  );
+  return cutsBeforeSpace(json) && type === 'BPE' && !dropout;
 }
 
 /**

@@ -44,13 +44,20 @@ async function shardsOf(index: string): Promise<string[]> {
   return [...new Set(Object.values(weight_map ?? {}))].filter((name) => !name.includes('..')).sort();
 }
 
+/** Files that decide ids beside the vocabulary, where a model has them. */
+const BESIDE_TOKENIZER = [
+  'tokenizer_config.json',
+  'special_tokens_map.json',
+  'added_tokens.json',
+  'config.json',
+];
+
 async function gatherTokenizer(source: FileSource): Promise<void> {
   if ((await source.get('tokenizer.json')) === undefined) {
     await demand(source, 'vocab.json');
     await demand(source, 'merges.txt');
   }
-  for (const optional of ['tokenizer_config.json', 'special_tokens_map.json', 'config.json'])
-    await source.get(optional);
+  for (const optional of BESIDE_TOKENIZER) await source.get(optional);
 }
 
 async function demand(source: FileSource, file: string): Promise<void> {

@@ -3,11 +3,14 @@
  * `merges.txt`, with `tokenizer_config.json` and `special_tokens_map.json` beside them for the named special tokens.
  * Mirrors what transformers' AutoTokenizer does for GPT-2; chat templates, truncation and padding are left out.
  */
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { brief, checked } from '../../checked.ts';
 import { UnfoldError } from '../../errors.ts';
-import { exists, readJson } from '../../files.ts';
+import { readJson } from '../../files.ts';
+import { isListed, readText } from '../../read.ts';
+import { namedTokens, type SideFiles, withAddedTokens } from './added-tokens.ts';
+import { checkVocabulary, idLimit, vocabularyEntries, vocabularySchema } from './vocabulary.ts';
 
 const REPAIR =
   'copy tokenizer.json (or vocab.json and merges.txt) from the model on the Hugging Face hub into this folder';
@@ -29,7 +32,7 @@ const tokenizerJson = z.looseObject({
   normalizer: z.looseObject({}).nullish(),
   pre_tokenizer: z.looseObject({ type: z.string() }).nullish(),
   decoder: z.looseObject({ type: z.string() }).nullish(),
-  model: z.looseObject({ vocab: z.union([z.record(z.string(), z.number()), z.array(z.unknown())]) }),
+  model: z.looseObject({ vocab: vocabularySchema }),
 });
 
 /** The parsed content of a `tokenizer.json`. */
@@ -47,6 +50,8 @@ export interface TokenizerDefinition {
   eos: string | undefined;
   /** Every named special token: beginning, end, unknown, padding, additional. */
   special: Set<string>;
+  /** What a user should know of how the files were read. */
+  notes?: readonly string[];
 }
 
 /**
@@ -54,19 +59,20 @@ export interface TokenizerDefinition {
  * @throws UnfoldError `bad-tokenizer` when files are missing or do not have the expected form.
  */
 export async function readTokenizer(dir: string): Promise<TokenizerDefinition> {
-  const settings = await readSettings(dir);
-  const named = namedTokens(settings);
+  const files = await readSideFiles(dir);
+  const named = namedTokens(files);
   const whole = join(dir, 'tokenizer.json');
-  if (await exists(whole)) return { dir, ...named, json: applyPrefixSpace(await readWhole(whole), settings) };
-  if ((await exists(join(dir, 'vocab.json'))) && (await exists(join(dir, 'merges.txt')))) {
+  if (await isListed(whole)) {
+    const { json, notes } = withPrefixSpace(await readWhole(whole), files);
+    return { dir, ...named, notes, json: withAddedTokens(json, files, named) };
+  }
+  if ((await isListed(join(dir, 'vocab.json'))) && (await isListed(join(dir, 'merges.txt')))) {
+    refuseOtherClass(files);
     // GPT-2's class has these defaults; files of OpenAI's time do not write them down.
     const end = '<|endoftext|>';
-    const filled = {
-      bos: named.bos ?? end,
-      eos: named.eos ?? end,
-      special: new Set([...named.special, end]),
-    };
-    return { dir, ...filled, json: await readPair(dir, settings, filled.special) };
+    const special = new Set([named.bos ?? end, named.eos ?? end, ...named.special, end]);
+    const filled = { bos: named.bos ?? end, eos: named.eos ?? end, special };
+    return { dir, ...filled, notes: [], json: withAddedTokens(await readPair(dir, files), files, filled) };
   }
   throw new UnfoldError('bad-tokenizer', {
     where: dir,
@@ -76,85 +82,112 @@ export async function readTokenizer(dir: string): Promise<TokenizerDefinition> {
   });
 }
 
-type Settings = Record<string, unknown>;
-
-/** tokenizer_config.json over special_tokens_map.json; either may be absent. */
-async function readSettings(dir: string): Promise<Settings> {
-  const settings: Settings = {};
-  for (const name of ['special_tokens_map.json', 'tokenizer_config.json']) {
+/** The files beside the vocabulary; any may be absent. */
+async function readSideFiles(dir: string): Promise<SideFiles> {
+  const read = async (name: string): Promise<Record<string, unknown>> => {
     const path = join(dir, name);
-    if (!(await exists(path))) continue;
+    if (!(await isListed(path))) return {};
     const content = await readJson(path, REPAIR);
-    if (content !== null && typeof content === 'object') Object.assign(settings, content);
-  }
-  return settings;
-}
-
-function namedTokens(settings: Settings): {
-  bos: string | undefined;
-  eos: string | undefined;
-  special: Set<string>;
-} {
-  const bos = contentOf(settings.bos_token);
-  const eos = contentOf(settings.eos_token);
-  const others = ['unk_token', 'pad_token', 'sep_token', 'cls_token', 'mask_token'].map((key) =>
-    contentOf(settings[key]),
+    if (content !== null && typeof content === 'object' && !Array.isArray(content))
+      return content as Record<string, unknown>;
+    throw new UnfoldError('bad-tokenizer', {
+      where: path,
+      expected: 'a JSON object',
+      found: brief(content),
+      todo: REPAIR,
+    });
+  };
+  const [config, map, added] = await Promise.all(
+    ['tokenizer_config.json', 'special_tokens_map.json', 'added_tokens.json'].map(read),
   );
-  const additional = Array.isArray(settings.additional_special_tokens)
-    ? settings.additional_special_tokens.map(contentOf)
-    : [];
-  const special = new Set([bos, eos, ...others, ...additional].filter((token) => token !== undefined));
-  return { bos, eos, special };
+  return { dir, config: config!, map: map!, added: added! };
 }
 
-/** A special token is written as a string or as an AddedToken object. */
-function contentOf(token: unknown): string | undefined {
-  if (typeof token === 'string') return token;
-  const content = (token as { content?: unknown } | null | undefined)?.content;
-  return typeof content === 'string' ? content : undefined;
+/** Classes that transformers builds as this file does; none named means GPT-2's, too. */
+const GPT2_CLASSES = ['GPT2Tokenizer', 'GPT2TokenizerFast'];
+const AS_IT_IS = ['PreTrainedTokenizerFast', 'TokenizersBackend'];
+
+/** vocab.json and merges.txt say nothing of what other classes do before and between. */
+function refuseOtherClass({ dir, config }: SideFiles): void {
+  const name = config.tokenizer_class;
+  if (name === undefined || name === null || [...GPT2_CLASSES, ...AS_IT_IS].includes(name as string)) return;
+  throw new UnfoldError('bad-tokenizer', {
+    where: `${dir}/tokenizer_config.json: tokenizer_class`,
+    expected: `${GPT2_CLASSES.join(' or ')} beside vocab.json and merges.txt`,
+    found: brief(name),
+    todo: 'write its tokenizer.json in Python: AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR)',
+  });
 }
 
 async function readWhole(path: string): Promise<TokenizerJson> {
-  const result = tokenizerJson.safeParse(await readJson(path, REPAIR));
-  if (result.success) return result.data;
-  throw new UnfoldError('bad-tokenizer', {
+  const json = checked(tokenizerJson, await readJson(path, REPAIR), {
     where: path,
+    kind: 'bad-tokenizer',
     expected: 'a tokenizer.json of the tokenizers library (a model with a vocabulary)',
-    found: z.prettifyError(result.error).replaceAll('\n', '; '),
+    todo: REPAIR,
+  });
+  checkVocabulary(json.model.vocab, `${path}: model.vocab`, REPAIR);
+  const limit = idLimit(vocabularyEntries(json.model.vocab).length + json.added_tokens.length);
+  const far = json.added_tokens.find(({ id }) => id >= limit);
+  if (far === undefined) return json;
+  throw new UnfoldError('bad-tokenizer', {
+    where: `${path}: added_tokens, ${JSON.stringify(far.content.slice(0, 40))}`,
+    expected: `an id below ${limit}`,
+    found: String(far.id),
     todo: REPAIR,
   });
 }
 
-/** transformers lets tokenizer_config.json's `add_prefix_space` overrule the pre-tokeniser's. */
-function applyPrefixSpace(json: TokenizerJson, settings: Settings): TokenizerJson {
-  const asked = settings.add_prefix_space;
-  const byteLevel = json.pre_tokenizer?.type === 'ByteLevel';
-  if (!byteLevel || typeof asked !== 'boolean') return json;
-  return { ...json, pre_tokenizer: { ...json.pre_tokenizer!, add_prefix_space: asked } };
+/**
+ * Of GPT-2's classes tokenizer_config.json's `add_prefix_space` overrules the pre-tokeniser's, and is false where it is not
+ * said. Of a class without rules of its own the file stands as it is, as in transformers 5; where 4 and 5 differ it is told.
+ */
+function withPrefixSpace(
+  json: TokenizerJson,
+  { config }: SideFiles,
+): { json: TokenizerJson; notes: string[] } {
+  const name = config.tokenizer_class ?? GPT2_CLASSES[0]!;
+  const isGPT2 = GPT2_CLASSES.includes(name as string);
+  const asked = config.add_prefix_space === true;
+  const differs = (found: string, four: string, five: string) =>
+    `${found}: transformers 4 ${four}, 5 ${five}; ids here are those of`;
+  const notes: string[] = [];
+  const { pre_tokenizer, normalizer } = json;
+  if (pre_tokenizer?.type !== 'ByteLevel' || normalizer != null) {
+    if (isGPT2 && json.model.type === 'BPE')
+      notes.push(
+        `${differs('tokenizer.json has a normalizer or pre-tokeniser that GPT2Tokenizer has not', 'heeds it', 'does not')} 4`,
+      );
+  }
+  if (pre_tokenizer?.type !== 'ByteLevel' || pre_tokenizer.add_prefix_space === asked) return { json, notes };
+  if (isGPT2)
+    return { json: { ...json, pre_tokenizer: { ...pre_tokenizer, add_prefix_space: asked } }, notes };
+  if (AS_IT_IS.includes(name as string))
+    notes.push(
+      `${differs('add_prefix_space', 'goes by tokenizer_config.json (false unless said)', 'by tokenizer.json')} 5`,
+    );
+  return { json, notes };
 }
 
 /** The tokenizer.json that is equivalent to vocab.json and merges.txt. */
-async function readPair(dir: string, settings: Settings, special: Set<string>): Promise<TokenizerJson> {
+async function readPair(dir: string, { config }: SideFiles): Promise<TokenizerJson> {
   const vocabPath = join(dir, 'vocab.json');
-  const vocab = z.record(z.string(), z.int().nonnegative()).safeParse(await readJson(vocabPath, REPAIR));
-  if (!vocab.success) {
-    const found = z.prettifyError(vocab.error).replaceAll('\n', '; ').slice(0, 300);
-    throw new UnfoldError('bad-tokenizer', {
-      where: vocabPath,
-      expected: 'an object of token strings to ids',
-      found,
-      todo: REPAIR,
-    });
-  }
+  const vocab = checked(z.record(z.string(), z.int().nonnegative()), await readJson(vocabPath, REPAIR), {
+    where: vocabPath,
+    kind: 'bad-tokenizer',
+    expected: 'an object of token strings to ids',
+    todo: REPAIR,
+  });
+  checkVocabulary(vocab, vocabPath, REPAIR);
   return tokenizerJson.parse({
     version: '1.0',
     truncation: null,
     padding: null,
-    added_tokens: addedTokens(settings, special, vocab.data),
+    added_tokens: [],
     normalizer: null,
     pre_tokenizer: {
       type: 'ByteLevel',
-      add_prefix_space: settings.add_prefix_space === true,
+      add_prefix_space: config.add_prefix_space === true,
       trim_offsets: true,
       use_regex: true,
     },
@@ -169,36 +202,16 @@ async function readPair(dir: string, settings: Settings, special: Set<string>): 
       fuse_unk: false,
       byte_fallback: false,
       ignore_merges: false,
-      vocab: vocab.data,
-      merges: await readMerges(join(dir, 'merges.txt'), vocab.data),
+      vocab,
+      merges: await readMerges(join(dir, 'merges.txt'), vocab),
     },
   });
 }
 
-/** Added tokens of tokenizer_config.json, and the named special ones; those not in the vocabulary follow it. */
-function addedTokens(settings: Settings, special: Set<string>, vocab: Record<string, number>): unknown[] {
-  const flags = { single_word: false, lstrip: false, rstrip: false, normalized: false, special: true };
-  const added = new Map<string, { id: number; content: string }>();
-  const decoder = (settings.added_tokens_decoder ?? {}) as Record<string, unknown>;
-  for (const [id, token] of Object.entries(decoder)) {
-    const content = contentOf(token);
-    if (content !== undefined)
-      added.set(content, { ...flags, ...(token as object), id: Number(id), content });
-  }
-  let next = Math.max(-1, ...[...added.values()].map(({ id }) => id), maximum(Object.values(vocab))) + 1;
-  for (const content of special) {
-    if (!added.has(content)) added.set(content, { ...flags, id: vocab[content] ?? next++, content });
-  }
-  return [...added.values()].sort((a, b) => a.id - b.id);
-}
-
-function maximum(values: number[]): number {
-  return values.reduce((most, value) => Math.max(most, value), -1);
-}
-
 /** Lines `left right`, best first; the first line may be `#version: …`. */
 async function readMerges(path: string, vocab: Record<string, number>): Promise<[string, string][]> {
-  const lines = (await readFile(path, 'utf8')).split('\n').map((line) => line.replace(/\r$/, ''));
+  const text = await readText(path, { expected: 'the merges of a tokeniser', todo: REPAIR });
+  const lines = text.split('\n').map((line) => line.replace(/\r$/, ''));
   const merges: [string, string][] = [];
   for (const [index, line] of lines.entries()) {
     if (line === '' || (index === 0 && line.startsWith('#version'))) continue;

@@ -3,11 +3,12 @@
  * memory can be looked at, and a hostile file is refused before anything is allocated. Also directories whose tensors
  * are spread over shards by `NAME.safetensors.index.json` (Hugging Face's layout). The writer is safetensors-write.ts.
  */
-import { type FileHandle, open } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { z } from 'zod';
 import { internal, nearest, UnfoldError } from '../errors.ts';
 import { exists, readJson } from '../files.ts';
+import { openToRead } from '../read.ts';
 import { asFloat32, type Dtype, decodeElements, type TypedArray } from './dtypes.ts';
 import { badFile, type Header, headerLength, parseHeader, type TensorInfo } from './safetensors-header.ts';
 
@@ -47,16 +48,7 @@ const READ_BYTES = 1 << 30;
  * @throws UnfoldError `missing-file` or `bad-safetensors`.
  */
 export async function openSafetensors(path: string): Promise<TensorSource> {
-  const file = await open(path, 'r').catch((cause: unknown) => {
-    const todo = 'check the path';
-    throw new UnfoldError('missing-file', {
-      where: path,
-      expected: 'a safetensors file',
-      found: 'no readable file',
-      todo,
-      cause,
-    });
-  });
+  const file = await openToRead(path, { expected: 'a safetensors file', todo: 'check the path' });
   try {
     const { size } = await file.stat();
     const length = headerLength(path, await readAt(file, path, 0, Math.min(8, size)), size);

@@ -3,9 +3,9 @@
  * before, and a plain pickle without tensors. Opening reads the pickle and checks that every storage is there in full;
  * numbers are read when a tensor is asked for. TorchScript archives and the tar files of torch 0.1 are left out.
  */
-import { type FileHandle, open } from 'node:fs/promises';
-import { UnfoldError } from '../errors.ts';
+import type { FileHandle } from 'node:fs/promises';
 import type { TensorData } from '../model/safetensors.ts';
+import { openToRead } from '../read.ts';
 import { gather } from './strided.ts';
 import { badTorchFile, readBytes, type TorchContent } from './torch-content.ts';
 import { openLegacy } from './torch-legacy.ts';
@@ -27,16 +27,7 @@ export interface TorchFile {
  * @throws UnfoldError `missing-file`, `bad-pickle`, `unsafe-pickle`
  */
 export async function openTorchFile(path: string): Promise<TorchFile> {
-  const file = await open(path, 'r').catch((cause: unknown) => {
-    const found = 'no readable file';
-    throw new UnfoldError('missing-file', {
-      where: path,
-      expected: 'a file of torch.save',
-      found,
-      todo: 'check the path',
-      cause,
-    });
-  });
+  const file = await openToRead(path, { expected: 'a file of torch.save', todo: 'check the path' });
   try {
     const { value, storage } = await content(file, path);
     return {

@@ -38,7 +38,8 @@ export class GroupMax implements Activation {
 /** @throws UnfoldError `bad-setting` unless the latents make k equal groups */
 export function requireGroups(k: number, d_sae: number): void {
   if (d_sae % k === 0) return;
-  const divisors = Array.from({ length: d_sae }, (_, i) => i + 1).filter((n) => d_sae % n === 0);
+  const divisors: number[] = [];
+  for (let n = 1; n * n <= d_sae; n++) if (d_sae % n === 0) divisors.push(n, d_sae / n);
   const near = divisors.sort((a, b) => Math.abs(a - k) - Math.abs(b - k)).slice(0, 2);
   throw new UnfoldError('bad-setting', {
     where: 'groupmax: k',

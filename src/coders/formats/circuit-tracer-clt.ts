@@ -9,8 +9,9 @@ import { readFinite } from '../../model/finite.ts';
 import { openSafetensors, type TensorSource } from '../../model/safetensors.ts';
 import * as tf from '../../tensor/tf.ts';
 import type { Coder } from '../base.ts';
-import { type CltConfig, cltConfig, cltShapes, layersOf, ofLayer } from '../clt-layout.ts';
+import { type CltConfig, cltShapes, layersOf, ofLayer } from '../clt-layout.ts';
 import { architectureNamed } from '../registry.ts';
+import { checkedConfig } from './checked-config.ts';
 import { hooksOfLayer, metadataOf, type TracerConfig } from './circuit-tracer-config.ts';
 import { missingLayers, numbered, refuseContradiction, refuseNegative } from './circuit-tracer-layers.ts';
 import type { CoderEntry, StoredTensor } from './format.ts';
@@ -51,7 +52,7 @@ function configOf(tensors: readonly StoredTensor[], n_layers: number, config: Tr
   refuseContradiction(isJumpReLU, config, where);
   const [d_sae = 0, d_in = 0] = shape('W_enc_0');
   const all = Array.from({ length: n_layers }, (_, layer) => hooksOfLayer(config, layer));
-  return cltConfig.parse({
+  const fields = {
     architecture: 'clt',
     activation: isJumpReLU ? 'jumprelu' : 'relu',
     n_layers,
@@ -64,7 +65,8 @@ function configOf(tensors: readonly StoredTensor[], n_layers: number, config: Tr
       hook_names: all.map(({ hook_name }) => hook_name),
       hook_names_out: all.map(({ hook_name_out }) => hook_name_out),
     },
-  });
+  };
+  return checkedConfig(fields, where).cfg as CltConfig;
 }
 
 function checkTensors(tensors: readonly StoredTensor[], cfg: CltConfig, where: string): void {

@@ -52,8 +52,8 @@ const SCALES = ['finetuning_scaling_factor', 'scaling_factor'];
 function storedCoder(place: Place, fields: Fields, tensors: readonly string[]): StoredCoder {
   const where = place.join(CFG_FILE);
   const chosen = architectureOf(fields, where);
-  const hook = String(fields.hook_name ?? fields.hook_point ?? '');
-  const head = fields.hook_head_index ?? fields.hook_point_head_index ?? null;
+  const hook = String(eitherOf(fields, 'hook_name', 'hook_point', where) ?? '');
+  const head = eitherOf(fields, 'hook_head_index', 'hook_point_head_index', where) ?? null;
   const normalised = normalisation(fields.normalize_activations);
   const warnings = heedKeys(fields, OLD_KEYS, where);
   const scales = tensors.filter((name) => SCALES.includes(name));
@@ -65,7 +65,7 @@ function storedCoder(place: Place, fields: Fields, tensors: readonly string[]): 
       ...chosen,
       d_in: fields.d_in,
       d_sae: fields.d_sae,
-      apply_b_dec_to_input: fields.apply_b_dec_to_input ?? true,
+      apply_b_dec_to_input: 'apply_b_dec_to_input' in fields ? fields.apply_b_dec_to_input : true,
       normalize_activations: normalised.kind,
       reshape_activations:
         fields.reshape_activations ?? (hook.endsWith('_z') && head === null ? 'hook_z' : 'none'),
@@ -84,10 +84,22 @@ function storedCoder(place: Place, fields: Fields, tensors: readonly string[]): 
   };
 }
 
+/** A setting under its newer or its older name. @throws UnfoldError `unknown-architecture` where the two differ */
+function eitherOf(fields: Fields, name: string, older: string, where: string): unknown {
+  const [value, other] = [fields[name] ?? undefined, fields[older] ?? undefined];
+  if (value === undefined || other === undefined || value === other) return value ?? other;
+  throw refused(
+    `${where}: ${name}`,
+    `the same as ${older}`,
+    `${brief(value)} and ${brief(other)}`,
+    'take one of them out: the files of one version have one',
+  );
+}
+
 /** Architecture and activation were two settings then. */
 function architectureOf(fields: Fields, where: string): Fields & { architecture: string } {
   const architecture = String(fields.architecture ?? 'standard');
-  const activation = String(fields.activation_fn_str ?? fields.activation_fn ?? 'relu');
+  const activation = String(eitherOf(fields, 'activation_fn_str', 'activation_fn', where) ?? 'relu');
   const { k, ...others } = (fields.activation_fn_kwargs ?? {}) as Fields;
   const strange = Object.entries(others).filter(([, value]) => value !== null);
   if (strange.length > 0)

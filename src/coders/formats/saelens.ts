@@ -15,7 +15,7 @@ import * as tf from '../../tensor/tf.ts';
 import type { Architecture, Dimension } from '../architecture.ts';
 import type { Coder, Weights } from '../base.ts';
 import { type CoderConfig, outputWidth } from '../config.ts';
-import { architectureNamed } from '../registry.ts';
+import { checkedConfig } from './checked-config.ts';
 import { heedKeys } from './keys.ts';
 import { forPlainRows, SCALER_FILE, standIn } from './saelens-checkpoint.ts';
 import { saelensKeys, writesElsewhere } from './saelens-keys.ts';
@@ -33,6 +33,7 @@ export const SAE_LENS_VERSION = '6.54.12';
 const RATE_EPS = 1e-10;
 
 const storage: Record<string, Dtype> = { float32: 'F32', float16: 'F16', bfloat16: 'BF16' };
+const storageOf = (dtype: string): Dtype => (Object.hasOwn(storage, dtype) ? storage[dtype]! : 'F32');
 
 /**
  * Opens a SAELens 6 directory. Weights are computed with in float32 whatever they are stored in. A training checkpoint
@@ -56,21 +57,12 @@ export function parseConfig(
 ): { cfg: CoderConfig; architecture: Architecture; warnings: string[] } {
   const fields = z.record(z.string(), z.unknown()).safeParse(json).data ?? {};
   refuseOldLayout(fields, where);
-  const architecture = architectureNamed(fields.architecture, where);
   const { d_out: width, ...others } = fields;
-  const parsed = architecture.schema.safeParse(width === null ? others : fields);
-  if (parsed.success) {
-    const warnings = heedKeys(fields, saelensKeys(architecture, fields), where);
-    const { d_out, ...plain } = parsed.data;
-    // SAELens has no such key but in transcoders; with it rows would not be scaled back.
-    return { cfg: writesElsewhere(architecture.name) ? { ...plain, d_out } : plain, architecture, warnings };
-  }
-  throw new UnfoldError('bad-coder', {
-    where,
-    expected: `the settings of a ${architecture.name} coder (SAELens 6)`,
-    found: z.prettifyError(parsed.error).replaceAll('\n', ' '),
-    todo: 'mend the named keys',
-  });
+  const { cfg, architecture } = checkedConfig(width === null ? others : fields, where);
+  const warnings = heedKeys(fields, saelensKeys(architecture, fields), where);
+  const { d_out, ...plain } = cfg;
+  // SAELens has no such key but in transcoders; with it rows would not be scaled back.
+  return { cfg: writesElsewhere(architecture.name) ? { ...plain, d_out } : plain, architecture, warnings };
 }
 
 /** True for the flat cfg.json of before version 6, which has no metadata but what is in it later. */
@@ -188,7 +180,7 @@ export async function writeSaeLens(
   dir: string,
   { firingRate, dtype = coder.cfg.dtype, metadata }: SaveOptions = {},
 ): Promise<void> {
-  await writeWeights(join(dir, WEIGHTS_FILE), coder.weights, storage[dtype] ?? 'F32');
+  await writeWeights(join(dir, WEIGHTS_FILE), coder.weights, storageOf(dtype));
   if (firingRate) {
     const sparsity = Float32Array.from(firingRate, (rate) => Math.log10(rate + RATE_EPS));
     await writeSafetensors(join(dir, SPARSITY_FILE), {
@@ -212,7 +204,7 @@ export async function writeWeights(path: string, weights: Weights, dtype: Dtype 
 
 /** cfg.json as SAELens writes it: `device` is required there, and the version says which layout this is. */
 export function fileConfig(cfg: CoderConfig): Record<string, unknown> {
-  const dtype = cfg.dtype in storage ? cfg.dtype : 'float32';
+  const dtype = Object.hasOwn(storage, cfg.dtype) ? cfg.dtype : 'float32';
   return {
     ...cfg,
     dtype,

@@ -2,7 +2,6 @@
  * @file From the tensors of a file to a coder: a plan says where each weight stands and how it lies, and everything the
  * file holds must be accounted for. Weights come out under SAELens's names, W_enc feature-major (see `Weights`).
  */
-import { z } from 'zod';
 import { UnfoldError } from '../../errors.ts';
 import type { Dtype } from '../../model/dtypes.ts';
 import { finite, readFinite } from '../../model/finite.ts';
@@ -12,6 +11,7 @@ import type { Dimension } from '../architecture.ts';
 import type { Coder } from '../base.ts';
 import { type CoderConfig, outputWidth } from '../config.ts';
 import { architectureNamed } from '../registry.ts';
+import { checkedConfig } from './checked-config.ts';
 import type { CoderEntry, StoredTensor } from './format.ts';
 
 /** Where a weight comes from. */
@@ -57,7 +57,10 @@ export async function entryOf(stored: StoredCoder): Promise<CoderEntry> {
   const source = await stored.open();
   try {
     const dtype = source.info(firstName(stored))?.dtype;
-    const cfg = configOf(stored, (dtype && DTYPES[dtype]) ?? 'float32');
+    const { cfg } = checkedConfig(
+      { ...stored.cfg, dtype: (dtype && DTYPES[dtype]) ?? 'float32' },
+      stored.where,
+    );
     checkTensors(source, stored, cfg);
     return {
       name: stored.name,
@@ -85,18 +88,6 @@ export function tensorsOf(source: TensorSource): StoredTensor[] {
   return source.names().map((name) => {
     const { dtype, shape } = source.info(name)!;
     return { name, dtype, shape };
-  });
-}
-
-function configOf({ cfg, where }: StoredCoder, dtype: string): CoderConfig {
-  const architecture = architectureNamed(cfg.architecture, where);
-  const parsed = architecture.schema.safeParse({ ...cfg, dtype });
-  if (parsed.success) return parsed.data;
-  throw new UnfoldError('bad-coder', {
-    where,
-    expected: `the settings of a ${architecture.name} coder`,
-    found: z.prettifyError(parsed.error).replaceAll('\n', ' '),
-    todo: 'mend the named settings',
   });
 }
 

@@ -1,4 +1,4 @@
-/** @file Damaged files of every kind, read to the end: values or a lesson, soon. A watchdog ends what hangs by its seed. */
+/** @file Damaged files of every kind, read to the end: values or a lesson, soon. What fails here is had again by its seed. */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

@@ -257,3 +257,18 @@ describe('what cannot be read says where', () => {
     expect((await lesson(read(folder))).kind).toBe('mixed-formats');
   });
 });
+
+describe('more text than one string can hold is refused soon, with the limit', () => {
+  const solid = gzipSync('x'.repeat(2 ** 24));
+  /** 288 MiB in a few hundred kilobytes: gzip's members stand one after another. */
+  const bomb = (head: string, tail: string) =>
+    Buffer.concat([gzipSync(head), ...Array.from({ length: 18 }, () => solid), gzipSync(tail)]);
+  test.each([
+    ['bomb.txt.gz', '', '', /documents of up to 268435456 characters/],
+    ['bomb.jsonl.gz', '{"text": "', '"}\n', /lines of up to 268435456 characters/],
+    ['bomb.csv.gz', 'text\n"', '"\n', /bomb\.csv\.gz:2[\s\S]*rows of up to 67108864 bytes/],
+  ])('%s', async (name, head, tail, message) => {
+    const error = await lesson(read(await file(name, bomb(head, tail))));
+    expect([error.kind, error.message]).toEqual(['bad-text', expect.stringMatching(message)]);
+  });
+});

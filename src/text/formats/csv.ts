@@ -16,6 +16,9 @@ import {
 } from './format.ts';
 import { pieces } from './plain.ts';
 
+/** Bytes of a row: more means quotes that nobody closes. 64 MiB. */
+const MOST_RECORD = 2 ** 26;
+
 /** Comma-separated. */
 export const csv: TextFormat = {
   name: 'csv',
@@ -35,7 +38,7 @@ interface Row {
 }
 
 async function* readTable(file: SourceFile, options: ReadOptions, delimiter: string): AsyncGenerator<Piece> {
-  const parser = parse({ delimiter, info: true, skip_empty_lines: true });
+  const parser = parse({ delimiter, info: true, skip_empty_lines: true, max_record_size: MOST_RECORD });
   const source = Readable.from(openText(file, options));
   source.once('error', (error) => parser.destroy(error));
   source.pipe(parser);
@@ -67,12 +70,23 @@ function listOf(cell: string): unknown {
 
 function explain(cause: unknown, file: SourceFile): unknown {
   if (!(cause instanceof CsvError)) return cause;
+  if (cause.code === 'CSV_MAX_RECORD_SIZE') return tooLong(cause, file);
   const line = typeof cause.lines === 'number' ? `:${cause.lines}` : '';
   return new UnfoldError('bad-text', {
     where: `${file.path}${line}`,
     expected: 'rows with as many fields as the header, quotes closed',
     found: cause.message,
     todo: 'mend the line; if the file has another separator or no header, convert it to JSONL',
+    cause,
+  });
+}
+
+function tooLong(cause: CsvError, file: SourceFile): UnfoldError {
+  return new UnfoldError('bad-text', {
+    where: `${file.path}:${typeof cause.lines === 'number' ? cause.lines : 1}`,
+    expected: `rows of up to ${MOST_RECORD} bytes`,
+    found: 'a longer one, or quotes that are not closed',
+    todo: 'divide the text into several rows, or close the quotes',
     cause,
   });
 }

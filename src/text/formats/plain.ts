@@ -4,15 +4,12 @@
  */
 import { UnfoldError } from '../../errors.ts';
 import { openText } from './bytes.ts';
-import type { ReadOptions, TextFormat, TextPiece } from './format.ts';
+import { MOST_CHARACTERS, type ReadOptions, type TextFormat, type TextPiece } from './format.ts';
 
 /** Pieces of this size are encoded fastest (measured: half the time of 32 K, a third of a whole novel's). */
 const PIECE_CHARACTERS = 2048;
 /** White space in some version of Unicode, and what looks like it: never cut behind one. */
 const MAY_BE_SPACE = /[\s\u0085\u180e\u200b-\u200f\u2060\ufeff]/u;
-/** V8's strings end at 2^29 - 24 characters; stop well before. */
-const WHOLE_LIMIT = 2 ** 28;
-
 /** `.txt` and whatever else is text. */
 export const plainText: TextFormat = {
   name: 'text',
@@ -26,30 +23,58 @@ export async function* cutText(
   where: string,
   options: Pick<ReadOptions, 'document_separator' | 'cut'>,
 ): AsyncGenerator<TextPiece> {
-  const { document_separator: separator } = options;
-  let pending = '';
-  let starts = true;
+  const { document_separator: separator, cut } = options;
+  // What could be the beginning of a separator, or be followed by a place to cut, is looked at again with the next text.
+  const margin = Math.max(1, separator?.length ?? 1);
+  let [held, pending, starts] = [new Held(where), '', true];
   for await (const text of texts) {
     pending += text;
-    if (separator !== null) {
-      for (let at = pending.indexOf(separator); at >= 0; at = pending.indexOf(separator)) {
-        yield* pieces(pending.slice(0, at), starts, options.cut);
-        pending = pending.slice(at + separator.length);
-        starts = true;
-      }
+    for (let at = find(pending, separator); at >= 0; at = find(pending, separator)) {
+      yield* pieces(held.take(pending.slice(0, at)), starts, cut);
+      pending = pending.slice(at + separator!.length);
+      starts = true;
     }
-    refuseHuge(where, pending.length);
-    // What could be the beginning of a separator stays behind; only new text is searched, so time stays linear.
-    const margin = separator?.length ?? 1;
-    const end = options.cut
-      ? lastCut(pending, pending.length - margin, pending.length - text.length - margin)
-      : 0;
-    if (end < PIECE_CHARACTERS) continue;
-    yield* pieces(pending.slice(0, end), starts, true);
-    pending = pending.slice(end);
-    starts = false;
+    const end = cut && /[ \n]/.test(pending) ? lastCut(pending, pending.length - margin, 1) : 0;
+    if (end > 0 && held.characters + end >= PIECE_CHARACTERS) {
+      yield* pieces(held.take(pending.slice(0, end)), starts, true);
+      pending = pending.slice(end);
+      starts = false;
+    }
+    if (pending.length <= margin) continue;
+    held.add(pending.slice(0, -margin));
+    pending = pending.slice(-margin);
   }
-  yield* pieces(pending, starts, options.cut);
+  yield* pieces(held.take(pending), starts, cut);
+}
+
+const find = (text: string, separator: string | null): number =>
+  separator === null ? -1 : text.indexOf(separator);
+
+/** The beginning of a document that nothing has ended or cut yet, in parts: joined once, so that time stays linear. */
+class Held {
+  readonly #where: string;
+  #parts: string[] = [];
+  characters = 0;
+
+  constructor(where: string) {
+    this.#where = where;
+  }
+
+  /** @throws UnfoldError `bad-text` when it has become too long for one string */
+  add(part: string): void {
+    this.#parts.push(part);
+    this.characters += part.length;
+    refuseHuge(this.#where, this.characters);
+  }
+
+  /** All of it, and what ends it. */
+  take(end: string): string {
+    this.add(end);
+    const whole = this.#parts.join('');
+    this.#parts = [];
+    this.characters = 0;
+    return whole;
+  }
 }
 
 /** A text as pieces of bounded size; none for an empty text. */
@@ -84,10 +109,10 @@ function mayCut(text: string, at: number): boolean {
 }
 
 function refuseHuge(where: string, characters: number): void {
-  if (characters <= WHOLE_LIMIT) return;
+  if (characters <= MOST_CHARACTERS) return;
   throw new UnfoldError('bad-text', {
     where,
-    expected: `documents of up to ${WHOLE_LIMIT} characters, or with spaces where they can be cut`,
+    expected: `documents of up to ${MOST_CHARACTERS} characters, or with spaces where they can be cut`,
     found: `${characters} characters without an end`,
     todo: 'name what parts the documents with --document-separator, or split the file',
   });

@@ -31,6 +31,12 @@ export async function main(argv: readonly string[]): Promise<number> {
   hideSecretArguments(argv);
   const stop = stopOnSignals();
   process.stdout.on('error', leaveWhenPipeCloses);
+  process.stderr.on('error', () => {}); // Nobody reads it any more.
+  // Of a stream or a library that has nobody to tell: what it left is not to be relied on.
+  process.on('uncaughtException', (error) => {
+    settleBars();
+    process.exit(report(error, argv.includes('--json'), stop));
+  });
   const code = await run(argv, stop);
   return stop.signal.aborted ? leaveSoon(code) : code;
 }

@@ -5,6 +5,7 @@
 import { CommanderError } from 'commander';
 import pc from 'picocolors';
 import { UnfoldError } from '../errors.ts';
+import { explain } from '../explain.ts';
 import { withoutSecretArguments } from './secret-arguments.ts';
 import { writeErr, writeJsonLine } from './streams.ts';
 
@@ -20,7 +21,8 @@ export interface Stop {
 }
 
 /** Prints what became of the command; returns the exit code. */
-export function report(error: unknown, json: boolean, stop: Stop): number {
+export function report(thrown: unknown, json: boolean, stop: Stop): number {
+  const error = thrown instanceof CommanderError ? thrown : explain(thrown);
   if (error instanceof CommanderError) {
     if (json && error.exitCode !== 0) writeJsonLine({ error: usageOf(error) });
     return error.exitCode;
@@ -30,17 +32,20 @@ export function report(error: unknown, json: boolean, stop: Stop): number {
     writeErr(`stopped; ${stop.afterStop}\n`);
     return stop.exitCode();
   }
-  if (error instanceof UnfoldError) {
-    if (json) writeJsonLine({ error: { kind: error.kind, ...error.lesson, cause: undefined } });
-    writeErr(`${pc.red('error')} ${error.message}\n`);
-    return 1;
-  }
+  if (error instanceof UnfoldError) return reportLesson(error, json);
   const text = withoutSecretArguments(
     error instanceof Error ? (error.stack ?? error.message) : String(error),
   );
   if (json) writeJsonLine({ error: { kind: 'internal', found: text } });
   writeErr(`${pc.red('internal error')} (this is our fault; please report it)\n${text}\n`);
   return 2;
+}
+
+/** What the user can mend. */
+export function reportLesson(error: UnfoldError, json: boolean): number {
+  if (json) writeJsonLine({ error: { kind: error.kind, ...error.lesson, cause: undefined } });
+  writeErr(`${pc.red('error')} ${error.message}\n`);
+  return 1;
 }
 
 /** What commander has told on stderr, as the other errors are told. */

@@ -4,6 +4,7 @@
  * is the worker that lets the job finish its unit.
  */
 import { UnfoldError } from '../../errors.ts';
+import { explain } from '../../explain.ts';
 import { shownText } from '../../shown-url.ts';
 import { type BackendName, useBackend } from '../../tensor/backend.ts';
 import * as tf from '../../tensor/tf.ts';
@@ -90,7 +91,8 @@ function send(message: FromChild, done: () => void = () => {}): void {
   else done();
 }
 
-function describe(error: unknown, signal?: AbortSignal): JobFailure {
+function describe(thrown: unknown, signal?: AbortSignal): JobFailure {
+  const error = explain(thrown);
   if (error instanceof UnfoldError) {
     const { cause: _, ...lesson } = error.lesson;
     return { kind: error.kind, message: error.message, lesson };

@@ -27,7 +27,10 @@ export type Verdict =
   | { type: 'drop'; message: string };
 
 /** UnfoldErrors that may be over by themselves. */
-const PASSING = new Set(['disk-full', 'storage', 'no-network', 'hub-error', 'no-child', 'offline']);
+const PASSING = new Set([
+  ...['disk-full', 'storage', 'no-network', 'hub-error', 'no-child', 'offline'],
+  ...['out-of-memory', 'too-many-files'],
+]);
 
 /** Somebody else is at the same files. */
 const OCCUPIED = new Set(['locked', 'busy']);

@@ -12,6 +12,7 @@ import { isWithin, resolveRoots } from '../jobs/roots.ts';
 import { follow } from '../jobs/watch/follow.ts';
 import { type FlowView, jobsOf } from '../jobs/watch/view.ts';
 import { workers } from '../jobs/watch/workers.ts';
+import { shownUrl } from '../shown-url.ts';
 import type { CommandIO } from './command.ts';
 import { watchJobs } from './watch-jobs.ts';
 
@@ -31,7 +32,7 @@ export async function queueTree(
 ): Promise<void> {
   const enqueued = await addJobs(connection, tree, options);
   const paste = (command: string) =>
-    pasteable(url && !url.includes('@') ? `${command} --queue '${url}'` : command);
+    pasteable(url && shownUrl(url) === url ? `${command} --queue '${url}'` : command);
   if (enqueued.state === 'failed before') throw failedBefore(enqueued, paste);
   io.print(words(enqueued));
   const idle = await withoutWorker(tree, connection);

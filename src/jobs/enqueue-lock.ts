@@ -36,7 +36,7 @@ export async function explainRedis<T>({ url }: QueueConnection, ask: () => Promi
   } catch (cause) {
     const found = (cause as Error).message;
     if (
-      !/OOM|MISCONF|NOPERM|READONLY/.test(
+      !/OOM|MISCONF|NOPERM|READONLY|WRONGTYPE/.test(
         `${found} ${String((cause as { previousErrors?: unknown }).previousErrors ?? '')}`,
       )
     )

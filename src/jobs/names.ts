@@ -24,6 +24,9 @@ export const KEYS = {
 /** Stages of a pipeline in the order of the flow, and its end; known here without loading what they compute with. */
 export const PIPELINE_STAGES = ['corpus', 'harvest', 'train', 'evaluate', 'summary', 'pipeline'] as const;
 
+/** Stages that are commands of their own (`unfold enqueue COMMAND`). */
+export const COMMAND_STAGES = ['encode', 'finetune', 'synth', 'probe'] as const;
+
 /** A queue's name: the stage, then the tags that a worker must have, sorted. */
 export function queueName(stage: string, tags: readonly string[] = []): string {
   return tags.length === 0 ? stage : `${stage}@${[...new Set(tags)].sort().join('+')}`;

@@ -87,9 +87,12 @@ async function below(dir: string): Promise<string[]> {
   return files.map(({ parentPath, name }) => join(parentPath, name)).sort();
 }
 
+/** What is wrong with one file, and no reason to leave the others. */
+const DAMAGED = new Set(['bad-json', 'unreadable', 'missing-file']);
+
 async function parsed(reading: Promise<unknown>, where: string): Promise<QueueFile | UnfoldError> {
   const content = await reading.catch((error: unknown) => error);
-  if (content instanceof UnfoldError && content.kind === 'bad-json') return content;
+  if (content instanceof UnfoldError && DAMAGED.has(content.kind)) return content;
   if (content instanceof Error) throw content;
   const parsed = schema.safeParse(content);
   if (parsed.success) return parsed.data;

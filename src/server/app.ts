@@ -5,6 +5,7 @@
 import { Hono, type MiddlewareHandler } from 'hono';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
 import { UnfoldError } from '../errors.ts';
+import { refused } from '../jobs/redis/judge.ts';
 import { type AccessOptions, access } from './access.ts';
 import { html } from './html.ts';
 import { boundedBody } from './listen.ts';
@@ -50,7 +51,8 @@ export function createApp(world: World, options: AccessOptions): Hono {
   app.use(headers, access({ ...options, readOnly: world.readOnly }), boundedBody, redisInTime(world));
   for (const subject of SUBJECTS) subject(app, world);
   app.notFound((c) => c.json({ error: 'there is nothing here' }, 404));
-  app.onError((error, c) => {
+  app.onError((thrown, c) => {
+    const error = refused({ shown: world.connection.url }, thrown);
     const status = statusOf(error, world);
     const reason = error instanceof UnfoldError ? lesson(error) : oneLine(error);
     if (!(c.req.header('accept') ?? '').includes('text/html')) return c.json({ error: reason }, status);

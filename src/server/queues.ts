@@ -2,8 +2,8 @@
  * @file The queues there are, by KEYS.queues, and BullMQ's object for each, made once. Making one writes nothing to Redis.
  */
 import { Queue } from 'bullmq';
-import { KEYS } from '../jobs/names.ts';
 import type { QueueConnection } from '../jobs/redis/open.ts';
+import { queueNames } from '../jobs/watch/read.ts';
 
 /** Opened queues. */
 export interface QueueSet {
@@ -23,7 +23,7 @@ export function queueSet(connection: QueueConnection): QueueSet {
   const opened = new Map<string, Queue>();
   return {
     async names() {
-      const names = await connection.client.smembers(KEYS.queues);
+      const names = await queueNames(connection.client);
       return names
         .filter((name) => NAME.test(name))
         .sort()

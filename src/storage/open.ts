@@ -3,6 +3,7 @@
  * tens of megabytes, so it is imported when the first s3:// URL is opened.
  */
 import { UnfoldError } from '../errors.ts';
+import { parseJson } from '../read.ts';
 import type { ArtifactStore, StoredFile } from './store.ts';
 import { isRemote, normalisePlace, parseS3 } from './url.ts';
 
@@ -39,6 +40,14 @@ export async function storeExists(place: string, name: string): Promise<StoredFi
   return (await storeOf(place)).stat(name);
 }
 
+/** Bytes of a manifest or a queue file. */
+const MOST_JSON = 256 << 20;
+
+function tooLarge(where: string): UnfoldError {
+  const expected = `at most ${MOST_JSON} bytes of JSON`;
+  return new UnfoldError('bad-json', { where, expected, found: 'more', todo: 'remove the file' });
+}
+
 /**
  * Parses a small JSON file of a place; undefined if there is none.
  * @throws UnfoldError `bad-json`, `storage`, `bad-storage`
@@ -47,23 +56,18 @@ export async function readStoredJson(place: string, name: string): Promise<unkno
   const store = await storeOf(place);
   const chunks: Buffer[] = [];
   try {
-    for await (const chunk of await store.read(name)) chunks.push(chunk as Buffer);
+    let bytes = 0;
+    for await (const chunk of await store.read(name)) {
+      chunks.push(chunk as Buffer);
+      bytes += (chunk as Buffer).length;
+      if (bytes > MOST_JSON) throw tooLarge(`${store.url}: ${name}`);
+    }
   } catch (error) {
     if (error instanceof UnfoldError && error.kind === 'missing-file') return undefined;
     throw error;
   }
   const text = Buffer.concat(chunks).toString('utf8');
-  try {
-    return JSON.parse(text);
-  } catch (cause) {
-    throw new UnfoldError('bad-json', {
-      where: `${store.url}: ${name}`,
-      expected: 'JSON',
-      found: `${text.length} characters that do not parse (${(cause as Error).message})`,
-      todo: 'remove the file; what made it makes it again',
-      cause,
-    });
-  }
+  return parseJson(text, `${store.url}: ${name}`, 'remove the file; what made it makes it again');
 }
 
 /** Writes a value as indented JSON, as writeJson does; whole or not at all. */

@@ -185,7 +185,8 @@ export function redisCli(
 
 /** What a refusal of Redis means: a lesson where it is known, else the error itself. */
 export function refused(address: Pick<RedisAddress, 'shown' | 'username'>, error: Error): Error {
-  const [, code = ''] = /(NOPERM|READONLY|MISCONF|OOM|NOREPLICAS|CLUSTERDOWN)/.exec(error.message) ?? [];
+  const [, code = ''] =
+    /(NOPERM|READONLY|MISCONF|OOM|NOREPLICAS|CLUSTERDOWN|WRONGTYPE)/.exec(error.message) ?? [];
   const lesson = REFUSALS[code];
   if (lesson === undefined) return error;
   const [kind, expected, todo] = lesson;
@@ -213,6 +214,11 @@ const REFUSALS: Record<string, readonly [kind: string, expected: string, todo: s
   MISCONF: ['bad-redis', 'a server that can save its data', 'make room on the disk that Redis writes to'],
   OOM: ['bad-redis', 'memory to spare', 'raise maxmemory, or remove finished jobs: unfold jobs clean'],
   NOREPLICAS: ['bad-redis', 'enough replicas (min-replicas-to-write)', 'start the replicas again'],
+  WRONGTYPE: [
+    'bad-redis',
+    `keys of ${PREFIX} as Unfold and BullMQ write them`,
+    `somebody else writes to this Redis: remove the key of the wrong type (redis-cli --scan --pattern '${PREFIX}:*', TYPE)`,
+  ],
   CLUSTERDOWN: [
     'bad-redis',
     'a Cluster that serves all slots',

@@ -77,7 +77,9 @@ async function look(
       }
     };
     const queues = await readable(KEYS.queues, () => countJobs(client));
-    const alive = await readable(KEYS.workers, () => workers(connectionOf(client, address, servers)));
+    if (!/^(hash|none)$/.test(await client.type(KEYS.workers)))
+      judgements.push(overwritten(KEYS.workers, address, servers[0]!));
+    const alive = await workers(connectionOf(client, address, servers));
     return { url: address.shown, running: true, ...own, servers, judgements, queues, workers: alive };
   } finally {
     hangUp(client);

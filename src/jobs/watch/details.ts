@@ -3,7 +3,7 @@
 import type { JobMessage } from '../message.ts';
 import { parseMessage } from '../message.ts';
 import type { QueueConnection } from '../redis/open.ts';
-import { jsonOf, queueKey } from './read.ts';
+import { jsonOf, queueKey, readField } from './read.ts';
 import type { Target } from './resolve.ts';
 import { type FlowView, type JobView, jobsOf } from './view.ts';
 
@@ -35,8 +35,8 @@ export async function details(
 ): Promise<JobDetails> {
   const key = queueKey(job.queue, job.id);
   const [data, traces, logLines] = await Promise.all([
-    connection.client.hget(key, 'data').catch(() => null),
-    connection.client.hget(key, 'stacktrace').catch(() => null),
+    readField(connection.client, key, 'data'),
+    readField(connection.client, key, 'stacktrace'),
     connection.client.llen(`${key}:logs`).catch(() => 0),
   ]);
   const message = job.problem ? undefined : parseMessage(jsonOf(data ?? ''), job.id);

@@ -44,11 +44,14 @@ function growTrees(jobs: readonly Linked[]): JobView[] {
   return roots.sort(inOrder);
 }
 
-/** True if a job is its own ancestor: only garbage is. */
+/** Levels of a flow: stages, parts. */
+const MOST_ANCESTORS = 50;
+
+/** True if a job is its own ancestor, or has more of them than any flow: only garbage does. */
 function circular(job: Linked, above: (job: Linked) => Linked | undefined): boolean {
   const seen = new Set<Linked>();
   for (let at: Linked | undefined = job; at; at = above(at)) {
-    if (seen.has(at)) return true;
+    if (seen.has(at) || seen.size > MOST_ANCESTORS) return true;
     seen.add(at);
   }
   return false;
@@ -125,7 +128,8 @@ function rateOfParts(parts: readonly JobView[]): { rate?: number; eta?: number }
     byPace.length > 0 || running.length === parts.filter(({ state }) => state !== 'completed').length;
   return {
     ...(rates.length && { rate: rates.reduce((sum, rate) => sum + rate, 0) }),
-    ...(known && etas.length + byPace.length > 0 && { eta: Math.max(...etas, ...byPace) }),
+    ...(known &&
+      etas.length + byPace.length > 0 && { eta: [...etas, ...byPace].reduce((a, b) => Math.max(a, b)) }),
   };
 }
 

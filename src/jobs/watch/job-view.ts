@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { type JobMessage, jobMessage } from '../message.ts';
 import { type CancelRequest, parseQueueName } from '../names.ts';
 import type { JobProgress } from '../progress.ts';
-import { jsonOf, parseJobKey, type RawJob } from './read.ts';
+import { jsonOf, parseJobKey, type RawJob, whyUnreadable } from './read.ts';
 import type { JobState, JobView } from './view.ts';
 
 /** A cancelled job's failedReason begins so, whoever failed it. */
@@ -51,6 +51,9 @@ const progressShape: z.ZodType<JobProgress> = z
 /** The message of a job, or why it is none. */
 export function readMessage(raw: RawJob): { message?: JobMessage; problem?: string } {
   if (!raw.fields) return { problem: 'not a message of Unfold: nothing is stored under this id' };
+  const { data } = raw.large ?? {};
+  const why = data === undefined ? whyUnreadable(raw.fields.data) : `${data} bytes`;
+  if (why !== undefined) return { problem: `not a message of Unfold: ${why}` };
   const parsed = jobMessage.safeParse(jsonOf(raw.fields.data));
   if (parsed.success) return { message: parsed.data };
   const issue = parsed.error.issues[0];

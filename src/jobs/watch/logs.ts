@@ -67,11 +67,23 @@ function canMove({ flow, job }: Target): boolean {
   return moving.includes(job && !['waits', 'blocked'].includes(job.state) ? job.state : flow.state);
 }
 
+/** KEYS[1] a list, ARGV[1] from where, ARGV[2] most lines; long ones are cut. */
+const READ_LINES = `
+local lines = redis.pcall('LRANGE', KEYS[1], ARGV[1], -1)
+if lines.err then return {} end
+local out = {}
+for i = math.max(1, #lines - tonumber(ARGV[2]) + 1), #lines do out[#out + 1] = string.sub(lines[i], 1, 16384) end
+return out`;
+
+/** Workers keep fewer of a job. */
+const MOST_LINES = 20000;
+
 async function linesFrom(
   connection: QueueConnection,
   queue: string,
   id: string,
   from: number,
 ): Promise<string[]> {
-  return connection.client.lrange(`${queueKey(queue, id)}:logs`, from, -1).catch(() => []);
+  const lines = await connection.client.eval(READ_LINES, 1, `${queueKey(queue, id)}:logs`, from, MOST_LINES);
+  return lines as string[];
 }

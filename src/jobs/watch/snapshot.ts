@@ -7,7 +7,7 @@ import { type CancelRequest, KEYS, parseQueueName, type WorkerRecord } from '../
 import type { QueueConnection } from '../redis/open.ts';
 import { flowsOf } from './flow-view.ts';
 import { guessFlow, viewJob } from './job-view.ts';
-import { type Found, findJobs, jsonOf, parseJobKey, queueNames, readJobs } from './read.ts';
+import { type Found, findJobs, jsonOf, parseJobKey, queueNames, readHash, readJobs } from './read.ts';
 import type { FlowView, JobView, SnapshotFilter } from './view.ts';
 import { workers } from './workers.ts';
 
@@ -40,11 +40,11 @@ export async function readFlows(
   const { client } = connection;
   const [raw, cancelled, alive] = await Promise.all([
     readJobs(client, found),
-    client.hgetall(KEYS.cancel),
+    readHash(client, KEYS.cancel),
     workers(connection),
   ]);
   const linked = raw.map((job) => ({
-    view: withWorker(viewJob(job, cancelOf(cancelled[job.id]), now), alive),
+    view: withWorker(viewJob(job, cancelOf(cancelled.get(job.id)), now), alive),
     parent: parseJobKey(job.fields?.parentKey ?? ''),
   }));
   return flowsOf(linked, now);

@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { KEYS, type WorkerRecord } from '../names.ts';
 import type { QueueConnection } from '../redis/open.ts';
-import { jsonOf } from './read.ts';
+import { jsonOf, readHash } from './read.ts';
 
 /** Milliseconds of silence after which a worker is taken for gone. */
 export const WORKER_SILENCE = 30_000;
@@ -28,8 +28,8 @@ const workerRecord: z.ZodType<WorkerRecord> = z.object({
 
 /** Living workers, by host and id. Whether one lives is judged by Redis's clock alone: clocks of machines differ. */
 export async function workers(connection: QueueConnection): Promise<WorkerRecord[]> {
-  const [records, now] = await Promise.all([connection.client.hvals(KEYS.workers), connection.time()]);
-  return records
+  const [records, now] = await Promise.all([readHash(connection.client, KEYS.workers), connection.time()]);
+  return [...records.values()]
     .map((text) => workerRecord.safeParse(jsonOf(text)).data)
     .filter((record): record is WorkerRecord => record !== undefined && now - record.seen < WORKER_SILENCE)
     .sort((a, b) => a.host.localeCompare(b.host) || a.id.localeCompare(b.id));

@@ -2,7 +2,8 @@
  * @file Which queues a worker serves, and in which order it looks at them: later stages of a flow first, so that what was
  * begun is finished before more is begun.
  */
-import { KEYS, parseQueueName } from '../names.ts';
+import { parseQueueName } from '../names.ts';
+import { queueNames } from '../watch/read.ts';
 import { SlotWorker, type SlotWorkerOptions, type TakenJob } from './slot-worker.ts';
 
 /** What a worker is for. */
@@ -70,7 +71,7 @@ export class Queues {
 
   /** Looks which queues there are. */
   async refresh(): Promise<void> {
-    const names = await this.#options.connection.client.smembers(KEYS.queues);
+    const names = await queueNames(this.#options.connection.client);
     this.#all = names.filter((name) => NAME.test(name));
     // What was known stays: a Redis that lost its data has the same queues again before long.
     const order = served([...new Set([...names, ...this.#workers.keys()])], this.#service);

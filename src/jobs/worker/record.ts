@@ -1,6 +1,7 @@
 /** @file A worker's own record in Redis, rewritten every few seconds: how watchers know that it lives, and with what. */
 import { KEYS, type WorkerRecord } from '../names.ts';
 import type { QueueConnection } from '../redis/open.ts';
+import { jsonOf, readHash } from '../watch/read.ts';
 
 /** Milliseconds between two writings. */
 const INTERVAL = 2000;
@@ -50,14 +51,14 @@ export class Heartbeat {
 
   async #sweep(): Promise<void> {
     const now = await this.#connection.time();
-    for (const [id, text] of Object.entries(await this.#connection.client.hgetall(KEYS.workers)))
+    for (const [id, text] of await readHash(this.#connection.client, KEYS.workers))
       if (now - seenAt(text) > DEAD_AFTER) await this.#connection.client.hdel(KEYS.workers, id);
   }
 }
 
 function seenAt(text: string): number {
   try {
-    return Number((JSON.parse(text) as { seen?: unknown }).seen) || 0;
+    return Number((jsonOf(text) as { seen?: unknown }).seen) || 0;
   } catch {
     return 0;
   }

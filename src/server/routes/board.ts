@@ -48,15 +48,30 @@ export const boardRoutes: Routes = (app, world) => {
   app.get(`${BASE}/`, (c) => c.redirect(BASE, 301));
 };
 
+/** What is nested so deeply that it cannot be written as JSON again is left out. */
+function shallow(job: Job): Job {
+  for (const field of ['data', 'returnvalue', 'progress', 'opts'] as const) {
+    try {
+      JSON.stringify(job[field]);
+    } catch {
+      Object.assign(job, { [field]: {} });
+    }
+  }
+  return job;
+}
+
 /** BullMQ throws at the first job whose data is not JSON; the other jobs of the page are shown all the same. */
 class TolerantAdapter extends BullMQAdapter {
   override async getJobs(...[states, start, end]: Parameters<BullMQAdapter['getJobs']>): Promise<Job[]> {
     try {
-      return await super.getJobs(states, start, end);
+      return (await super.getJobs(states, start, end)).map(shallow);
     } catch {
       const found = Array.from({ length: (end ?? 0) - (start ?? 0) + 1 }, async (_, index) => {
         const at = (start ?? 0) + index;
-        return super.getJobs(states, at, at).catch(() => []);
+        return super.getJobs(states, at, at).then(
+          (jobs) => jobs.map(shallow),
+          () => [],
+        );
       });
       return (await Promise.all(found)).flat();
     }

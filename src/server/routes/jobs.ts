@@ -1,7 +1,7 @@
 /** @file `/api/jobs/ID` and its log, and `/api/workers`. */
 import { UnfoldError } from '../../errors.ts';
 import { jobMessage } from '../../jobs/message.ts';
-import { jsonOf, queueKey } from '../../jobs/watch/read.ts';
+import { jsonOf, queueKey, readField } from '../../jobs/watch/read.ts';
 import type { JobView } from '../../jobs/watch/view.ts';
 import { numberWithin } from '../../number-text.ts';
 import { findJob } from '../find.ts';
@@ -44,7 +44,7 @@ function lineNumber(text: string | undefined): number | undefined {
 
 /** A job's message as it lies in Redis: `value` if it is JSON, `message` if it is valid besides, `text` for reading. */
 export async function readData({ connection }: World, { queue, id }: JobView) {
-  const text = (await connection.client.hget(queueKey(queue, id), 'data')) ?? '';
+  const text = (await readField(connection.client, queueKey(queue, id), 'data')) ?? '';
   const value = jsonOf(text);
   const shown = value === undefined ? text : JSON.stringify(value, null, 2);
   return { value, message: jobMessage.safeParse(value).data, text: shown.slice(0, MOST_TEXT) };
@@ -57,9 +57,10 @@ export async function readLog(
   after: number | undefined,
 ): Promise<{ lines: string[]; next: number; total: number }> {
   const key = queueKey(queue, `${id}:logs`);
-  const total = await client.llen(key);
+  // A key of another type is garbage that somebody put there.
+  const total = await client.llen(key).catch(() => 0);
   // A log that was cut since (BullMQ keeps the last lines of long ones) is shown again from where it begins.
   const from = after === undefined || after > total ? Math.max(0, total - MOST_LINES) : after;
-  const lines = await client.lrange(key, from, from + MOST_LINES - 1);
+  const lines = await client.lrange(key, from, from + MOST_LINES - 1).catch(() => []);
   return { lines, next: from + lines.length, total };
 }

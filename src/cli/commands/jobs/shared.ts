@@ -4,6 +4,7 @@ import pc from 'picocolors';
 import { pasteable } from '../../../invocation.ts';
 import type { QueueConnection } from '../../../jobs/redis/open.ts';
 import { printable } from '../../../printable.ts';
+import { shownUrl } from '../../../shown-url.ts';
 import { textTable } from '../../../table.ts';
 import type { CommandIO } from '../../command.ts';
 
@@ -34,7 +35,7 @@ export async function withQueue<T>(
 /** The command as it has to be typed, for this queue. */
 export function typed(command: string, options: Record<string, unknown>): string {
   const queue = options.queue as string | undefined;
-  return pasteable(queue ? `${command} --queue '${queue.replace(/:[^:@/]*@/, ':PASSWORD@')}'` : command);
+  return pasteable(queue ? `${command} --queue '${shownUrl(queue).replaceAll('***', 'PASSWORD')}'` : command);
 }
 
 /** Commands with their meanings, dimmed, as lines. */

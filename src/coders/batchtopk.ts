@@ -3,11 +3,13 @@
  * batch in training, a JumpReLU coder afterwards. A training checkpoint of SAELens (`topk_threshold` beside the weights)
  * is read as the JumpReLU coder that SAELens would export.
  */
+
 import { z } from 'zod';
 import type * as tf from '../tensor/tf.ts';
 import { BatchTopK, batchTopKSettings } from './activations/batchtopk.ts';
 import type { Architecture } from './architecture.ts';
 import type { Weights } from './base.ts';
+import { checkedSettings } from './checked-config.ts';
 import { type CoderConfig, coderConfig } from './config.ts';
 import { JumpReLUCoder } from './jumprelu.ts';
 import { saeTrainingCoder } from './sae-training.ts';
@@ -78,7 +80,7 @@ export const batchtopk: Architecture = {
     coderKeys,
     decoder_init_norm: 0.1,
     create: (cfg, settings, parameters) => {
-      const parsed = trainingSettings.parse(settings);
+      const parsed = checkedSettings(trainingSettings, settings);
       return saeTrainingCoder(cfg, parsed, parameters, { activation: new BatchTopK(parsed) });
     },
     exported: (coder) => exportedAsJumpReLU(coder),

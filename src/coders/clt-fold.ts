@@ -3,9 +3,11 @@
  * A latent's norm is that of everything it writes, over all layers. Where latents are ranked by it, it is folded before
  * scales that differ from layer to layer: they would change the norms, and with them the ranking.
  */
+
 import { rowNorms } from '../tensor/kernels/row-norms.ts';
 import * as tf from '../tensor/tf.ts';
 import type { Coder, Weights } from './base.ts';
+import { checkedConfig } from './checked-config.ts';
 import { type CltConfig, cltConfig, layersOf, ofLayer } from './clt-layout.ts';
 
 /** As in `fold.ts`: a latent that writes nothing stays as it is. */
@@ -15,7 +17,7 @@ type Create<C extends Coder> = (cfg: CltConfig, weights: Weights) => C;
 
 /** The coder whose latents write vectors of norm 1, over all layers together. */
 export function foldCltNorms<C extends Coder>({ cfg, weights }: Coder, create: Create<C>): C {
-  const config = cltConfig.parse(cfg);
+  const config = checkedConfig(cltConfig, cfg);
   const changed = tf.tidy(() =>
     Object.assign({}, ...layersOf(config).map((layer) => normsFolded(weights, layer))),
   ) as Weights;
@@ -42,7 +44,7 @@ export function foldCltScales<C extends Coder>(
   scales: { in: readonly number[]; out: readonly number[] },
   create: Create<C>,
 ): C {
-  const config = cltConfig.parse(coder.cfg);
+  const config = checkedConfig(cltConfig, coder.cfg);
   const ranked = config.rescale_acts_by_decoder_norm ? foldCltNorms(coder, create) : undefined;
   const { weights } = ranked ?? coder;
   const changed = tf.tidy(() =>

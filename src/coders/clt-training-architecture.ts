@@ -2,18 +2,19 @@
  * @file How a cross-layer transcoder is set up for training, what it starts with, and what comes out: settings, widths,
  * initial parameters, export.
  */
+
 import { z } from 'zod';
 import { UnfoldError } from '../errors.ts';
 import * as tf from '../tensor/tf.ts';
 import type { BatchTopKSettings } from './activations/batchtopk.ts';
 import type { Weights } from './base.ts';
+import { checkedConfig, checkedSettings } from './checked-config.ts';
 import { normsFolded } from './clt-fold.ts';
 import { type CltConfig, cltConfig, layersOf, ofLayer } from './clt-layout.ts';
 import { cltTrainingCoder } from './clt-training.ts';
 import { SharedCltTrainingCoder } from './clt-training-shared.ts';
 import type { CoderConfig } from './config.ts';
 import {
-  checkedSettings,
   type LayeredSettings,
   layeredActivation,
   layeredCoderKeys,
@@ -47,13 +48,16 @@ const trainingSettings = layeredSettings(own, DEFAULT_K);
 export const cltTraining: TrainingArchitecture = {
   hooks: 'several-in-out',
   widths: layerWidths,
-  latents: (cfg) => cltConfig.parse(cfg).n_layers * cfg.d_sae,
+  latents: (cfg) => checkedConfig(cltConfig, cfg).n_layers * cfg.d_sae,
   settings: trainingSettings,
   coderKeys: [...layeredCoderKeys, 'skip'],
   decoder_init_norm: 0.1,
   initial,
   create: (cfg, settings, parameters) => {
-    const [config, parsed] = [cltConfig.parse(cfg), checkedSettings(trainingSettings, settings)];
+    const [config, parsed] = [
+      checkedConfig(cltConfig, cfg),
+      checkedSettings(trainingSettings, settings) as LayeredSettings,
+    ];
     const activation = layeredActivation(parsed, config);
     if (parsed.k_scope !== 'all') return cltTrainingCoder(config, parsed, parameters, activation);
     refuseUnshared(parsed);
@@ -98,7 +102,7 @@ function initial(
   settings: Record<string, unknown>,
   { draw, decoder_norm, mean }: Beginning,
 ): InitialTensors {
-  const { n_layers, d_in, d_out, d_sae, activation, skip } = cltConfig.parse(cfg);
+  const { n_layers, d_in, d_out, d_sae, activation, skip } = checkedConfig(cltConfig, cfg);
   const { encoder_init_norm, jumprelu_init_threshold } = checkedSettings(
     trainingSettings,
     settings,
@@ -137,7 +141,7 @@ function centred(W_enc: Float32Array, mean: Float32Array): Float32Array {
 
 /** BatchTopK leaves as JumpReLU, each layer with the one threshold that was settled for it; others as they are. */
 function exportedClt({ cfg, parameters, statistics }: TrainingCoder): { cfg: CltConfig; weights: Weights } {
-  const config = cltConfig.parse(cfg);
+  const config = checkedConfig(cltConfig, cfg);
   const weights: Record<string, tf.Tensor> = Object.fromEntries(
     Object.entries(parameters).map(([name, { value }]) => [name, tf.clone(value) as tf.Tensor]),
   );

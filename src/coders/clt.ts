@@ -4,12 +4,14 @@
  * is the whole set: rows hold all layers side by side. Semantics are circuit-tracer's (`cross_layer_transcoder.py`); its file
  * layout is read and written by `formats/`. The optional skip path stands in SAELens's orientation, x W_skipᵀ.
  */
+
 import { UnfoldError } from '../errors.ts';
 import { rowNorms } from '../tensor/kernels/row-norms.ts';
 import * as tf from '../tensor/tf.ts';
 import { encodeLayer, tidyCode } from './activations/inference.ts';
 import type { Architecture } from './architecture.ts';
 import { Coder, type SparseActivations, type Weights } from './base.ts';
+import { checkedConfig } from './checked-config.ts';
 import { foldCltNorms, foldCltScales } from './clt-fold.ts';
 import {
   type CltConfig,
@@ -182,10 +184,10 @@ export const clt: Architecture = {
   about: 'a cross-layer transcoder: latents read one layer and write to it and all later ones',
   schema: cltConfig,
   shapes: {},
-  tensors: (cfg) => cltShapes(cltConfig.parse(cfg)),
+  tensors: (cfg) => cltShapes(checkedConfig(cltConfig, cfg)),
   preActivationUnits: [],
   cannotFoldNorms: (cfg) => {
-    const { activation, rescale_acts_by_decoder_norm } = cltConfig.parse(cfg);
+    const { activation, rescale_acts_by_decoder_norm } = checkedConfig(cltConfig, cfg);
     if (activation === 'relu' || activation === 'jumprelu') return undefined;
     if (activation !== 'groupmax' && rescale_acts_by_decoder_norm) return undefined;
     return 'the norms would change which latents are the largest';
@@ -197,5 +199,5 @@ export const clt: Architecture = {
 };
 
 function create(cfg: unknown, weights: Weights): CltCoder {
-  return new CltCoder(cltConfig.parse(cfg), weights);
+  return new CltCoder(checkedConfig(cltConfig, cfg), weights);
 }

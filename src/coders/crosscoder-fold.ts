@@ -2,8 +2,10 @@
  * @file Exact re-parametrisations of a crosscoder: decoder norms (as it measures them) and the scales of its hooks moved
  * into the weights. As in `clt-fold.ts`, norms that rank latents are folded before scales that differ from hook to hook.
  */
+
 import * as tf from '../tensor/tf.ts';
 import type { Coder, Weights } from './base.ts';
+import { checkedConfig } from './checked-config.ts';
 import { type CrosscoderConfig, crosscoderConfig, normsOf } from './crosscoder-config.ts';
 
 /** As in `fold.ts`: a latent that writes nothing stays as it is. */
@@ -13,7 +15,7 @@ type Create<C extends Coder> = (cfg: CrosscoderConfig, weights: Weights) => C;
 
 /** The coder whose latents write vectors of norm 1. */
 export function foldCrosscoderNorms<C extends Coder>({ cfg, weights }: Coder, create: Create<C>): C {
-  const config = crosscoderConfig.parse(cfg);
+  const config = checkedConfig(crosscoderConfig, cfg);
   const changed = tf.tidy(() => normsFoldedInto(weights, config));
   return rebuilt({ ...config, rescale_acts_by_decoder_norm: false }, weights, changed, create);
 }
@@ -36,7 +38,7 @@ export function foldCrosscoderScales<C extends Coder>(
   scales: { in: readonly number[]; out: readonly number[] },
   create: Create<C>,
 ): C {
-  const config = crosscoderConfig.parse(coder.cfg);
+  const config = checkedConfig(crosscoderConfig, coder.cfg);
   const ranked = config.rescale_acts_by_decoder_norm ? foldCrosscoderNorms(coder, create) : undefined;
   const { weights } = ranked ?? coder;
   const perColumn = (each: readonly number[]) =>

@@ -1,11 +1,18 @@
 /** @file How a crosscoder is set up for training, what it starts with, and what comes out. */
+
 import { z } from 'zod';
 import * as tf from '../tensor/tf.ts';
 import type { Weights } from './base.ts';
+import { checkedConfig, checkedSettings } from './checked-config.ts';
 import type { CoderConfig } from './config.ts';
 import { type CrosscoderConfig, crosscoderConfig, normsOf } from './crosscoder-config.ts';
 import { normsFoldedInto } from './crosscoder-fold.ts';
-import { checkedSettings, layeredActivation, layeredCoderKeys, layeredSettings } from './layered-settings.ts';
+import {
+  type LayeredSettings,
+  layeredActivation,
+  layeredCoderKeys,
+  layeredSettings,
+} from './layered-settings.ts';
 import { saeTrainingCoder } from './sae-training.ts';
 import type { Beginning, InitialTensors, TrainingArchitecture, TrainingCoder } from './training.ts';
 
@@ -30,7 +37,10 @@ export const crosscoderTraining: TrainingArchitecture = {
   decoder_init_norm: 0.1,
   initial,
   create: (cfg, settings, parameters) => {
-    const [config, parsed] = [crosscoderConfig.parse(cfg), checkedSettings(trainingSettings, settings)];
+    const [config, parsed] = [
+      checkedConfig(crosscoderConfig, cfg),
+      checkedSettings(trainingSettings, settings) as LayeredSettings,
+    ];
     return saeTrainingCoder(config, parsed, parameters, {
       activation: layeredActivation(parsed, { d_sae: config.d_sae, d_out: config.d_in }),
       norms: normsOf(config),
@@ -69,7 +79,7 @@ function exportedCrosscoder({ cfg, parameters, statistics }: TrainingCoder): {
   cfg: CrosscoderConfig;
   weights: Weights;
 } {
-  const config = crosscoderConfig.parse(cfg);
+  const config = checkedConfig(crosscoderConfig, cfg);
   const copy = () =>
     Object.fromEntries(
       Object.entries(parameters).map(([name, { value }]) => [name, tf.clone(value) as tf.Tensor]),

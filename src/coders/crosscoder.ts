@@ -5,10 +5,12 @@
  * what makes it more than an autoencoder of long rows is that a latent is measured hook by hook (`decoder-norms.ts`) and
  * every hook has its own scale. The encoder sees rows as they are, without a bias of the decoder.
  */
+
 import * as tf from '../tensor/tf.ts';
 import { encodeLayer } from './activations/inference.ts';
 import type { Architecture } from './architecture.ts';
 import { Coder, type SparseActivations, type Weights } from './base.ts';
+import { checkedConfig } from './checked-config.ts';
 import type { Code, SparseCode } from './code.ts';
 import { type CrosscoderConfig, crosscoderConfig, normsOf } from './crosscoder-config.ts';
 import { foldCrosscoderNorms, foldCrosscoderScales } from './crosscoder-fold.ts';
@@ -70,7 +72,7 @@ export const crosscoder: Architecture = {
   }),
   preActivationUnits: [],
   cannotFoldNorms: (cfg) => {
-    const { activation, rescale_acts_by_decoder_norm } = crosscoderConfig.parse(cfg);
+    const { activation, rescale_acts_by_decoder_norm } = checkedConfig(crosscoderConfig, cfg);
     if (activation === 'relu' || activation === 'jumprelu') return undefined;
     if (activation !== 'groupmax' && rescale_acts_by_decoder_norm) return undefined;
     return 'the norms would change which latents are the largest';
@@ -82,5 +84,5 @@ export const crosscoder: Architecture = {
 };
 
 function create(cfg: unknown, weights: Weights): CrosscoderCoder {
-  return new CrosscoderCoder(crosscoderConfig.parse(cfg), weights);
+  return new CrosscoderCoder(checkedConfig(crosscoderConfig, cfg), weights);
 }

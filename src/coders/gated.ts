@@ -2,11 +2,13 @@
  * @file The gated coder (Rajamanoharan et al., 2024; `sae_lens/saes/gated_sae.py`): one path decides which latents are on,
  * the other how strongly, with shared directions. Training: `activations/gated.ts`.
  */
+
 import { z } from 'zod';
 import * as tf from '../tensor/tf.ts';
 import { Gated, gatedSettings } from './activations/gated.ts';
 import type { Architecture } from './architecture.ts';
 import { Coder } from './base.ts';
+import { checkedSettings } from './checked-config.ts';
 import { type CoderConfig, coderConfig } from './config.ts';
 import { SaeTrainingCoder } from './sae-training.ts';
 import type { InitialTensors } from './training.ts';
@@ -53,7 +55,7 @@ export const gated: Architecture = {
     decoder_init_norm: 0.1,
     initial: withGates,
     create: (cfg: CoderConfig, settings, parameters) => {
-      const parsed = trainingSettings.parse(settings);
+      const parsed = checkedSettings(trainingSettings, settings);
       return new SaeTrainingCoder(cfg, parsed, parameters, { activation: new Gated(parsed) });
     },
   },

@@ -2,12 +2,14 @@
  * @file The GroupMax coder (`sparsify`'s `activation: "groupmax"`): the largest latent of each of k groups of neighbours,
  * rectified. Latents are compared by plain pre-activations, so decoder norms cannot be moved into the encoder.
  */
+
 import { z } from 'zod';
 import { encodeGroupMax } from '../tensor/kernels/encode-groupmax.ts';
 import type * as tf from '../tensor/tf.ts';
 import { GroupMax, groupMaxSettings, requireGroups } from './activations/groupmax.ts';
 import type { Architecture } from './architecture.ts';
 import { Coder, type SparseActivations, type Weights } from './base.ts';
+import { checkedConfig, checkedSettings } from './checked-config.ts';
 import { SparseCode } from './code.ts';
 import { coderConfig } from './config.ts';
 import { saeTrainingCoder } from './sae-training.ts';
@@ -47,13 +49,13 @@ export const groupmax: Architecture = {
   },
   preActivationUnits: ['b_enc'],
   cannotFoldNorms: () => 'the norms would change which latent is the largest of its group',
-  create: (cfg, weights) => new GroupMaxCoder(schema.parse(cfg), weights),
+  create: (cfg, weights) => new GroupMaxCoder(checkedConfig(schema, cfg), weights),
   training: {
     settings: trainingSettings,
     coderKeys: ['k'],
     decoder_init_norm: 0.1,
     create: (cfg, settings, parameters) => {
-      const parsed = trainingSettings.parse(settings);
+      const parsed = checkedSettings(trainingSettings, settings);
       requireGroups(parsed.k, cfg.d_sae);
       return saeTrainingCoder(cfg, parsed, parameters, { activation: new GroupMax(parsed) });
     },

@@ -2,11 +2,13 @@
  * @file The JumpReLU coder (Rajamanoharan et al., 2024; `sae_lens/saes/jumprelu_sae.py`): a latent is on where its
  * pre-activation is strictly above its own threshold. Training: `activations/jumprelu.ts`.
  */
+
 import { z } from 'zod';
 import * as tf from '../tensor/tf.ts';
 import { JumpReLU, jumpReLUSettings } from './activations/jumprelu.ts';
 import type { Architecture } from './architecture.ts';
 import { Coder } from './base.ts';
+import { checkedSettings } from './checked-config.ts';
 import { type CoderConfig, coderConfig } from './config.ts';
 import { SaeTrainingCoder } from './sae-training.ts';
 import type { InitialTensors } from './training.ts';
@@ -41,7 +43,7 @@ export function withThresholds(
   { d_sae }: CoderConfig,
   settings: Record<string, unknown>,
 ): InitialTensors {
-  const { jumprelu_init_threshold } = jumpReLUTraining.parse(settings);
+  const { jumprelu_init_threshold } = checkedSettings(jumpReLUTraining, settings);
   const values = new Float32Array(d_sae).fill(jumprelu_init_threshold);
   return { ...shared, threshold: { shape: [d_sae], values } };
 }
@@ -64,7 +66,7 @@ export const jumprelu: Architecture = {
     decoder_init_norm: 0.1,
     initial: withThresholds,
     create: (cfg: CoderConfig, settings, parameters) => {
-      const parsed = jumpReLUTraining.parse(settings);
+      const parsed = checkedSettings(jumpReLUTraining, settings);
       return new SaeTrainingCoder(cfg, parsed, parameters, { activation: new JumpReLU(parsed) });
     },
   },

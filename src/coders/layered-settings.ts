@@ -4,7 +4,6 @@
  * out has JumpReLU latents, which circuit-tracer reads.
  */
 import { z } from 'zod';
-import { UnfoldError } from '../errors.ts';
 import type { Activation } from './activations/activation.ts';
 import { BatchTopK, type BatchTopKSettings, batchTopKSettings } from './activations/batchtopk.ts';
 import { GroupMax, type GroupMaxSettings, groupMaxSettings, requireGroups } from './activations/groupmax.ts';
@@ -83,16 +82,4 @@ export function layeredActivation(
     case 'jumprelu':
       return new JumpReLU(own as unknown as JumpReLUSettings);
   }
-}
-
-/** A coder's own settings out of parsed ones. @throws UnfoldError `bad-setting` */
-export function checkedSettings(schema: z.ZodObject, settings: Record<string, unknown>): LayeredSettings {
-  const parsed = schema.safeParse(settings);
-  if (parsed.success) return parsed.data as LayeredSettings;
-  throw new UnfoldError('bad-setting', {
-    where: 'settings of the coder',
-    expected: 'settings of its activation',
-    found: z.prettifyError(parsed.error).replaceAll('\n', ' '),
-    todo: 'mend the named ones',
-  });
 }

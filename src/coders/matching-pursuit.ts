@@ -2,10 +2,12 @@
  * @file The matching pursuit coder (`sae_lens/saes/matching_pursuit_sae.py`): encoder and decoder are one matrix, and
  * activations come from a pursuit (`pursuit.ts`) instead of a product. Rows decide themselves how many latents they take.
  */
+
 import { z } from 'zod';
 import * as tf from '../tensor/tf.ts';
 import type { Architecture } from './architecture.ts';
 import { Coder } from './base.ts';
+import { checkedConfig, checkedSettings } from './checked-config.ts';
 import { DenseCode, denseGradient } from './code.ts';
 import { coderConfig } from './config.ts';
 import { codeOf, type PursuitSettings, pursue, pursuitGradients } from './pursuit.ts';
@@ -114,14 +116,14 @@ export const matchingPursuit: Architecture = {
   cannotFoldWhitening: () => 'encoder and decoder are one matrix: whitening cannot be moved into both',
   /** A pursuit of rows k times as large takes the same latents, k times as strongly, if it ends k times as early. */
   foldScales: ({ cfg, weights }, { in: [scale = 1] }) => {
-    const parsed = schema.parse(cfg);
+    const parsed = checkedConfig(schema, cfg);
     const { residual_threshold } = parsed;
     return new MatchingPursuitCoder(
       { ...parsed, normalize_activations: 'none', residual_threshold: residual_threshold / scale },
       { W_dec: tf.clone(weights.W_dec!), b_dec: tf.div(weights.b_dec!, scale) },
     );
   },
-  create: (cfg, weights) => new MatchingPursuitCoder(schema.parse(cfg), weights),
+  create: (cfg, weights) => new MatchingPursuitCoder(checkedConfig(schema, cfg), weights),
   training: {
     settings: trainingSettings,
     coderKeys: ['residual_threshold', 'max_iterations', 'stop_on_duplicate_support'],
@@ -129,6 +131,6 @@ export const matchingPursuit: Architecture = {
     decoder_init_norm: 1,
     initial: ({ W_dec, b_dec }) => ({ W_dec: W_dec!, b_dec: b_dec! }),
     create: (cfg, settings, parameters) =>
-      new MatchingPursuitTrainingCoder(cfg, trainingSettings.parse(settings), parameters),
+      new MatchingPursuitTrainingCoder(cfg, checkedSettings(trainingSettings, settings), parameters),
   },
 };

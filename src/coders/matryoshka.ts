@@ -4,12 +4,14 @@
  * adds all up, dictionary_learning takes a weighted mean, Bussmann's own code a mean that counts b_dec alone as a prefix.
  * Only the size of AuxK beside them and the effect of clipping depend on it, so SAELens's is the default.
  */
+
 import { z } from 'zod';
 import { UnfoldError } from '../errors.ts';
 import { Random } from '../random.ts';
 import { BatchTopK, batchTopKSettings } from './activations/batchtopk.ts';
 import type { Architecture } from './architecture.ts';
 import { batchTopKConfig, batchtopk } from './batchtopk.ts';
+import { checkedSettings } from './checked-config.ts';
 import { type Reconstruct, reconstructPlainly } from './reconstruction.ts';
 import { type Levels, reconstructPrefixes } from './reconstruction-matryoshka.ts';
 import { saeTrainingCoder } from './sae-training.ts';
@@ -114,7 +116,7 @@ export const matryoshkaBatchtopk: Architecture = {
     settings: trainingSettings,
     coderKeys: [...batchtopk.training!.coderKeys!, 'matryoshka_widths'],
     create: (cfg, settings, parameters) => {
-      const parsed = trainingSettings.parse(settings);
+      const parsed = checkedSettings(trainingSettings, settings);
       return saeTrainingCoder(cfg, parsed, parameters, {
         activation: new BatchTopK(parsed),
         reconstruct: matryoshkaReconstruction(parsed, cfg.d_sae),

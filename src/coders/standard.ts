@@ -3,11 +3,13 @@
  * update; `sae_lens/saes/standard_sae.py`) or, with a decoder of unit norm, not (Bricken et al., 2023;
  * dictionary_learning). The step runs on a ragged code as soon as few enough latents are active.
  */
+
 import { z } from 'zod';
 import * as tf from '../tensor/tf.ts';
 import { ReLU, reluSettings } from './activations/relu.ts';
 import type { Architecture } from './architecture.ts';
 import { Coder } from './base.ts';
+import { checkedSettings } from './checked-config.ts';
 import { type CoderConfig, coderConfig } from './config.ts';
 import { SaeTrainingCoder } from './sae-training.ts';
 
@@ -37,7 +39,7 @@ export const standard: Architecture = {
     /** SAELens's: the small decoder of Anthropic's April update. */
     decoder_init_norm: 0.1,
     create: (cfg: CoderConfig, settings, parameters) => {
-      const parsed = trainingSettings.parse(settings);
+      const parsed = checkedSettings(trainingSettings, settings);
       return new SaeTrainingCoder(cfg, parsed, parameters, { activation: new ReLU(parsed) });
     },
   },

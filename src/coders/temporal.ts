@@ -4,12 +4,14 @@
  * decodes them alone, `forward` adds the prediction. A row means nothing without its context, so inputs are whole
  * contexts, [..., positions, d_in]. No system trains them yet outside their authors' code; neither does this one.
  */
+
 import { z } from 'zod';
 import { UnfoldError } from '../errors.ts';
 import { encodeTopK } from '../tensor/kernels/encode-topk.ts';
 import * as tf from '../tensor/tf.ts';
 import type { Architecture } from './architecture.ts';
 import { Coder, type Weights } from './base.ts';
+import { checkedConfig } from './checked-config.ts';
 import { SparseCode } from './code.ts';
 import { type CoderConfig, coderConfig, type Normalization } from './config.ts';
 import { normalizeRows, type RowStatistics, restoreRows } from './rows.ts';
@@ -57,7 +59,7 @@ export class TemporalCoder extends Coder {
 
   constructor(cfg: CoderConfig, weights: Weights) {
     super(cfg, weights);
-    this.#own = schema.parse(cfg);
+    this.#own = checkedConfig(schema, cfg);
   }
 
   override get takesContexts(): boolean {
@@ -173,7 +175,10 @@ export const temporal: Architecture = {
   schema: schema as unknown as z.ZodType<CoderConfig>,
   shapes: { W_dec: ['d_sae', 'd_in'], b_dec: ['d_in'] },
   tensors: (cfg) => {
-    const own = schema.parse({ ...cfg, normalize_activations: cfg.normalize_activations as Normalization });
+    const own = checkedConfig(schema, {
+      ...cfg,
+      normalize_activations: cfg.normalize_activations as Normalization,
+    });
     const layers = Array.from({ length: own.n_attn_layers }, (_, layer) => attentionShapes(layer, own));
     return Object.assign(
       { W_dec: [own.d_sae, own.d_in], b_dec: [own.d_in] },

@@ -4,6 +4,7 @@
  * step costs 2·d·F FLOP a row for the encoder and about 8·d·k for everything else: activations, both weight gradients
  * and Adam never leave their sparse form.
  */
+
 import { z } from 'zod';
 import { encodeTopK } from '../tensor/kernels/encode-topk.ts';
 import { rowNorms } from '../tensor/kernels/row-norms.ts';
@@ -11,6 +12,7 @@ import * as tf from '../tensor/tf.ts';
 import { TopK, topKSettings } from './activations/topk.ts';
 import type { Architecture } from './architecture.ts';
 import { Coder, type SparseActivations, type Weights } from './base.ts';
+import { checkedConfig, checkedSettings } from './checked-config.ts';
 import { SparseCode, unscaledCode } from './code.ts';
 import { type CoderConfig, coderConfig } from './config.ts';
 import { saeTrainingCoder } from './sae-training.ts';
@@ -83,13 +85,13 @@ export const topk: Architecture = {
     cfg.rescale_acts_by_decoder_norm
       ? undefined
       : 'without rescale_acts_by_decoder_norm the norms would change which latents are the k largest',
-  create: (cfg, weights) => new TopKCoder(topKConfig.parse(cfg), weights),
+  create: (cfg, weights) => new TopKCoder(checkedConfig(topKConfig, cfg), weights),
   training: {
     settings: trainingSettings,
     coderKeys: ['k', 'rescale_acts_by_decoder_norm'],
     decoder_init_norm: 0.1,
     create: (cfg: CoderConfig, settings, parameters) => {
-      const parsed = trainingSettings.parse(settings);
+      const parsed = checkedSettings(trainingSettings, settings);
       return saeTrainingCoder(cfg, parsed, parameters, { activation: new TopK(parsed) });
     },
   },

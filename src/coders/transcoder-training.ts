@@ -6,11 +6,13 @@
  * The default is batchtopk: the number of latents is a setting, and what comes out is a JumpReLU transcoder, which SAELens
  * and circuit-tracer both read.
  */
+
 import { z } from 'zod';
 import * as tf from '../tensor/tf.ts';
 import { abstopk } from './abstopk.ts';
 import type { Architecture, Dimension } from './architecture.ts';
 import { batchtopk, exportedAsJumpReLU, fromCheckpoint } from './batchtopk.ts';
+import { checkedSettings } from './checked-config.ts';
 import { type CoderConfig, coderConfig } from './config.ts';
 import { gated } from './gated.ts';
 import { groupmax } from './groupmax.ts';
@@ -84,7 +86,7 @@ function activationOf({ activation }: CoderConfig): ActivationName | undefined {
 /** Shared tensors with what the activation adds, b_enc where it is to begin, and a skip path that begins with nothing. */
 function initialTensors(hasSkip: boolean): NonNullable<TrainingArchitecture['initial']> {
   return (shared, cfg, raw, beginning) => {
-    const parsed = settings.parse(raw) as Record<string, unknown>;
+    const parsed = checkedSettings(settings, raw) as Record<string, unknown>;
     const training = trainingOf(parsed.activation as ActivationName);
     if (parsed.b_enc_init === 'centre') centre(shared, beginning);
     const tensors = training.initial?.(shared, cfg, ownSettings(parsed), beginning) ?? shared;
@@ -157,7 +159,7 @@ function trainable(hasSkip: boolean): Architecture {
       decoder_init_norm: 0.1,
       initial: initialTensors(hasSkip),
       create: (cfg, raw, parameters) => {
-        const parsed = settings.parse(raw) as Record<string, unknown>;
+        const parsed = checkedSettings(settings, raw) as Record<string, unknown>;
         return trainingOf(parsed.activation as ActivationName).create(cfg, ownSettings(parsed), parameters);
       },
       exported: (coder) => exportedTranscoder(coder, hasSkip),

@@ -4,7 +4,9 @@
  * Exported coders are for plain rows; they are brought back to the space in which training settings mean what they say: rows
  * of mean norm sqrt(d), decoder rows of norm 1. Both ways are exact folds, so a step of length 0 changes nothing.
  */
+
 import type { Coder } from '../coders/base.ts';
+import { checkedConfig } from '../coders/checked-config.ts';
 import { type CoderConfig, coderConfig } from '../coders/config.ts';
 import { foldActivationScale, foldDecoderNorms } from '../coders/fold.ts';
 import { architectureNamed } from '../coders/registry.ts';
@@ -113,8 +115,9 @@ export function trainingConfig(
   const { training, schema } = architectureNamed(variant.architecture, 'coder');
   const own = Object.fromEntries((training!.coderKeys ?? []).map((key) => [key, settings.coder[key]]));
   const { normalize_activations, dtype } = settings;
-  return schema.parse(
-    coderConfig.parse({
+  return checkedConfig(
+    schema,
+    checkedConfig(coderConfig, {
       ...cfg,
       ...variant,
       ...Object.fromEntries(Object.entries(own).filter(([, value]) => value !== undefined)),

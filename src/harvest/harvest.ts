@@ -8,8 +8,8 @@
  * makes the missing shards and ends with the bytes that an undisturbed run would have written.
  */
 import { join } from 'node:path';
+import { checked } from '../checked.ts';
 import { alsoStoppedBy, type StageContext } from '../context.ts';
-import { UnfoldError } from '../errors.ts';
 import { lockShards } from '../lock.ts';
 import type { Tokenizer } from '../model/tokenizer.ts';
 import { packageVersion } from '../package-version.ts';
@@ -279,14 +279,8 @@ function announce(
 }
 
 function parseSettings(settings: HarvestSettings): ResolvedHarvestSettings {
-  const parsed = harvestSchema.safeParse(settings);
-  if (parsed.success) return parsed.data;
-  const issue = parsed.error.issues[0]!;
-  throw new UnfoldError('bad-setting', {
-    where: `harvest settings: ${issue.path.join('.') || 'the whole'}`,
-    expected:
-      harvestSchema.shape[issue.path[0] as keyof typeof harvestSchema.shape]?.description ?? 'known settings',
-    found: issue.message,
+  return checked(harvestSchema, settings, {
+    where: 'harvest settings',
     todo: 'unfold harvest --help lists the settings',
   });
 }

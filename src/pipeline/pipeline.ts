@@ -4,6 +4,7 @@
  */
 import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { checked } from '../checked.ts';
 import { type StageContext, silent } from '../context.ts';
 import { nearest, UnfoldError } from '../errors.ts';
 import type { Metrics } from '../evaluate/definitions.ts';
@@ -87,7 +88,10 @@ export function stagesOf(pipeline: Pipeline): PlannedStage[] {
       },
     ],
   ];
-  return settings.map(([stage, value]) => ({ stage, settings: stage.settings.parse(value) }));
+  return settings.map(([stage, value]) => ({
+    stage,
+    settings: checked(stage.settings, value, { where: `stage ${stage.name}`, kind: 'bad-pipeline' }),
+  }));
 }
 
 /** What {@link runPipeline} would do; makes nothing. */

@@ -5,10 +5,10 @@
  */
 import { join } from 'node:path';
 import { z } from 'zod';
+import { checked } from '../checked.ts';
 import { type LoadOptions, loadCoder } from '../coders/coder.ts';
 import { openCoder } from '../coders/formats/load.ts';
 import type { StageContext } from '../context.ts';
-import { UnfoldError } from '../errors.ts';
 import { hashOf, writeJson } from '../files.ts';
 import { trainSweep } from '../train/sweep.ts';
 import { expandSweep, type SweepInput } from '../train/sweep-file.ts';
@@ -52,7 +52,12 @@ export async function synth(
   options: { out: string; settings: SynthInput },
   context: StageContext,
 ): Promise<SynthResult> {
-  const { model: raw, seeds, evaluation_samples, train } = checked(synthSchema, options.settings, 'settings');
+  const {
+    model: raw,
+    seeds,
+    evaluation_samples,
+    train,
+  } = checked(synthSchema, options.settings, { where: 'settings', todo: TODO });
   const config = syntheticConfig(raw);
   const sweep = train as SweepInput;
   const model = await SyntheticModel.create(config, context);
@@ -113,7 +118,7 @@ export async function synthCoder(
   context: StageContext,
 ): Promise<SynthCoderResult> {
   const { coder: path, settings, ...choice } = options;
-  const given = checked(synthSchema.partial({ train: true }), settings, 'settings');
+  const given = checked(synthSchema.partial({ train: true }), settings, { where: 'settings', todo: TODO });
   const config = syntheticConfig(given.model);
   const { coder } = await openCoder(path, choice, context);
   const model = await SyntheticModel.create(config, context);
@@ -132,23 +137,11 @@ export function syntheticConfig({
   ...own
 }: { preset?: string } & Record<string, unknown>): SyntheticModelConfig {
   const base = preset === undefined ? {} : presets[preset];
-  return checked(syntheticModelSchema, { ...base, ...own }, 'model');
+  const schema = z.strictObject({ model: syntheticModelSchema });
+  return checked(schema, { model: { ...base, ...own } }, { where: 'settings', todo: TODO }).model;
 }
 
-function checked<T>(schema: z.ZodType<T>, raw: unknown, where: string): T {
-  const parsed = schema.safeParse(raw);
-  if (parsed.success) return parsed.data;
-  const issue = parsed.error.issues[0]!;
-  throw new UnfoldError('bad-setting', {
-    where: [where, ...issue.path].join('.'),
-    expected: issue.message,
-    found:
-      JSON.stringify(
-        issue.path.reduce<unknown>((at, key) => (at as Record<PropertyKey, unknown>)?.[key], raw),
-      ) ?? 'nothing',
-    todo: `unfold synth --help shows a file; presets: ${Object.keys(presets).join(', ')}`,
-  });
-}
+const TODO = `unfold synth --help shows a file; presets: ${Object.keys(presets).join(', ')}`;
 
 /** The grid's last axis is the seed, so a coder's runs are named CODER-seedN. */
 function bySeed(

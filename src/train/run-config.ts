@@ -2,7 +2,9 @@
  * @file config.json of a run: what was asked for with every default filled in, which rows, and the cfg.json that will
  * come out. Its `run` hash covers what determines the weights, so that a folder is only ever continued by the same run.
  */
+
 import { join } from 'node:path';
+import { checkedConfig } from '../coders/checked-config.ts';
 import { type CoderConfig, coderConfig } from '../coders/config.ts';
 import { trainableNamed } from '../coders/registry.ts';
 import type { CoderHooks } from '../coders/training.ts';
@@ -58,7 +60,7 @@ function configOfCoder(
     reshape_activations,
   };
   const own = Object.fromEntries(keys.map((key) => [key, settings.coder[key]]));
-  return schema.parse(coderConfig.parse({ ...shared, ...own, metadata }));
+  return checkedConfig(schema, checkedConfig(coderConfig, { ...shared, ...own, metadata }));
 }
 
 function widths({ in: inputs, out }: CoderHooks): Record<string, number> {

@@ -1,6 +1,7 @@
 import { Command } from 'commander';
 import { describe, expect, it } from 'vitest';
 import trainCommand from '../../src/cli/commands/train.ts';
+import { isTextOption } from '../../src/cli/text-options.ts';
 import { resolveSettings, settingNames } from '../../src/train/settings.ts';
 
 const messageOf = (raw: Record<string, unknown>, width = 8): string => {
@@ -52,10 +53,11 @@ describe('settings of a training run', () => {
       'sweep',
       'set',
       'resume',
+      ...['excludeSpecialTokens', 'seqposSlice'],
     ];
     const flags = command.options
       .map((option) => option.attributeName())
-      .filter((name) => !others.includes(name));
+      .filter((name) => !others.includes(name) && !isTextOption(name));
     const known = [...settingNames('topk'), ...settingNames('standard')];
     for (const flag of flags) expect(known).toContain(flag.replace(/[A-Z]/g, (c) => `_${c.toLowerCase()}`));
   });

@@ -39,7 +39,7 @@ jobs retry. A paused queue is waited for.`,
     of: ({ port }) => (port === undefined ? 'no --port' : '--port'),
     always: [
       ...['--queue', '--concurrency', '--stages', '--tags', '--deadline', '--lock-seconds', '--memory-limit'],
-      ...['--scratch', '--drain', '--max-jobs'],
+      ...['--scratch', '--drain', '--max-jobs', '--root'],
     ],
     takes: { '--port': ['--port', '--host'], 'no --port': [] },
   },

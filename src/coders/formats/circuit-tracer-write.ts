@@ -3,11 +3,13 @@
  * cross-layer transcoder. circuit-tracer 0.5 computes relu and JumpReLU, does not subtract b_dec, and reads no skip of a
  * cross-layer transcoder; whatever is otherwise is refused with the reason.
  */
+
 import { join } from 'node:path';
 import { writeFileAtomically } from '../../files.ts';
 import type { Dtype } from '../../model/dtypes.ts';
 import { type TensorToWrite, writeSafetensors } from '../../model/safetensors-write.ts';
 import type { Coder } from '../base.ts';
+import { checkedConfig } from '../checked-config.ts';
 import { type CltConfig, cltConfig, layersOf, ofLayer } from '../clt-layout.ts';
 import { outputWidth } from '../config.ts';
 import { cannotExport, refuseNormalisation, withCoder } from './cannot-export.ts';
@@ -167,7 +169,7 @@ function configOf(
 
 async function writeCrossLayer(entry: WritableCoder, dir: string, options: WriteOptions): Promise<Written> {
   const { name } = entry;
-  const cfg = cltConfig.parse(entry.cfg);
+  const cfg = checkedConfig(cltConfig, entry.cfg);
   if (cfg.activation !== 'relu' && cfg.activation !== 'jumprelu')
     throw cannotExport(
       name,

@@ -1,6 +1,7 @@
 /** @file Stage `evaluate`: the coder, or each coder of a sweep, on held-out text, alone and in the model. */
 import { join } from 'node:path';
 import { z } from 'zod';
+import { checked } from '../../checked.ts';
 import { loadCoder } from '../../coders/coder.ts';
 import { alsoStoppedBy, type StageContext } from '../../context.ts';
 import { internal } from '../../errors.ts';
@@ -37,6 +38,7 @@ type Settings = z.output<typeof settings>;
 
 /** Names of coders. */
 const codersSchema = z.strictObject({ coders: z.array(z.string()).min(1) });
+const codersOfPart = (part: unknown) => checked(codersSchema, part, { where: 'a part of evaluate' });
 
 /** Coders of a sweep; each has a folder of its own, which locks. */
 const split: StageSplit<Settings> = {
@@ -47,9 +49,9 @@ const split: StageSplit<Settings> = {
     const missing = names.filter((_, i) => !finished[i]);
     return namedChunks(missing, most).map(({ name, names: coders }) => ({ name, part: { coders } }));
   },
-  owns: (part, name) => codersSchema.parse(part).coders.some((coder) => name.startsWith(`${coder}/`)),
+  owns: (part, name) => codersOfPart(part).coders.some((coder) => name.startsWith(`${coder}/`)),
   async run(message, part, context) {
-    const names = codersSchema.parse(part).coders;
+    const names = codersOfPart(part).coders;
     return { coders: (await evaluateCoders(message, names, context)) as unknown as Json };
   },
 };

@@ -1,6 +1,7 @@
 /** @file Stage `harvest`: activations of the hook points into shards; with `source: live` nothing, they are made on the fly. */
 import { join } from 'node:path';
 import { z } from 'zod';
+import { checked } from '../../checked.ts';
 import { harvest, planOfHarvest } from '../../harvest/harvest.ts';
 import { harvestSchema } from '../../harvest/settings.ts';
 import { chunks } from '../split.ts';
@@ -29,12 +30,12 @@ const split: StageSplit<Settings> = {
     });
   },
   owns(part, name) {
-    const { first, last } = rangeSchema.parse(part);
+    const { first, last } = checked(rangeSchema, part, { where: 'a part of harvest' });
     const index = Number(/^activations\/data-(\d+)-of-/.exec(name)?.[1] ?? -1);
     return index >= first && index <= last;
   },
   async run({ settings: { source: _source, ...settings }, dir }, part, context) {
-    const { first, last } = rangeSchema.parse(part);
+    const { first, last } = checked(rangeSchema, part, { where: 'a part of harvest' });
     const options = { ...settings, out: join(dir, SHARDS), shards: `${first}..${last}` };
     const { shards_made, shards_skipped, tokens_per_second } = await harvest(options, context);
     return { shards: options.shards, shards_made, shards_skipped, tokens_per_second };

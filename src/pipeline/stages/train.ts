@@ -1,6 +1,7 @@
 /** @file Stage `train`: a coder, or a sweep of several, on the harvested rows or on rows that the model makes beside it. */
 import { join } from 'node:path';
 import { z } from 'zod';
+import { checked } from '../../checked.ts';
 import type { StageContext } from '../../context.ts';
 import { hashOf } from '../../files.ts';
 import { forwardOptions, withHookNames } from '../../harvest/inputs.ts';
@@ -37,6 +38,7 @@ export function codersOf(result: Record<string, Json | undefined>): Map<string, 
 
 /** Names of coders. */
 const codersSchema = z.strictObject({ coders: z.array(z.string()).min(1) });
+const codersOfPart = (part: unknown) => checked(codersSchema, part, { where: 'a part of train' });
 
 /**
  * Coders of a sweep over shards. With a live source they are trained together: the model's pass over the text, which
@@ -48,10 +50,9 @@ const split: StageSplit<Settings> = {
     const names = await unfinishedCoders({ out: join(dir, SWEEP), sweep });
     return namedChunks(names, most).map(({ name, names: coders }) => ({ name, part: { coders } }));
   },
-  owns: (part, name) =>
-    codersSchema.parse(part).coders.some((coder) => name.startsWith(`${SWEEP}/${coder}/`)),
+  owns: (part, name) => codersOfPart(part).coders.some((coder) => name.startsWith(`${SWEEP}/${coder}/`)),
   async run(message, part, context) {
-    const names = codersSchema.parse(part).coders;
+    const names = codersOfPart(part).coders;
     const { train: sweep } = message.settings;
     return withHarvest(message, context, async (rows) => {
       const options = { out: join(message.dir, SWEEP), ...rows, sweep };

@@ -5,7 +5,7 @@
 import type { StageContext } from '../context.ts';
 import { loadGPT2 } from '../model/gpt2.ts';
 import { expandHooks } from '../model/hook-globs.ts';
-import { loadTokenizer, type Tokenizer } from '../model/tokenizer.ts';
+import { assertFits, loadTokenizer, type Tokenizer } from '../model/tokenizer.ts';
 import { type Corpus, openCorpus } from '../text/contexts.ts';
 import type { ForwardOptions, HookedModel } from './forward.ts';
 import type { GivenInputs } from './harvest.ts';
@@ -38,6 +38,7 @@ export async function openInputs(
     if (!given.corpus) corpus.close();
   };
   try {
+    assertFits(tokenizer, model.cfg.d_vocab, context);
     const named = withHookNames(settings, model);
     return { model, corpus, settings: named, forward: forwardOptions(named, tokenizer, corpus), close };
   } catch (error) {

@@ -3,6 +3,7 @@
  * TransformerLens uses. Dropout and initialisation settings have no effect here and are not read.
  */
 import { z } from 'zod';
+import { checked } from '../checked.ts';
 import { UnfoldError } from '../errors.ts';
 
 /** The shape of a GPT-2, named as in TransformerLens's `HookedTransformerConfig`. */
@@ -44,7 +45,11 @@ const activations: Record<string, ActivationName> = {
   tanh: 'tanh',
 };
 
-const size = z.int().positive();
+/** Sizes are held against the tensors when these are read; none that a machine could hold is near this. */
+const size = z
+  .int()
+  .positive()
+  .max(2 ** 31 - 1);
 const token = z.int().nonnegative().nullish();
 
 const HuggingFaceConfig = z.object({
@@ -75,21 +80,24 @@ const HuggingFaceConfig = z.object({
  * @throws UnfoldError `bad-config` that lists every setting that is wrong.
  */
 export function parseGPT2Config(path: string, json: unknown): GPT2Config {
-  const parsed = HuggingFaceConfig.safeParse(json);
-  if (!parsed.success) throw badConfig(path, z.prettifyError(parsed.error).replaceAll('\n', ' '));
-  const hf = parsed.data;
+  const hf = checked(HuggingFaceConfig, json, {
+    where: path,
+    kind: 'bad-config',
+    expected: 'the configuration of a GPT-2 language model (GPT2LMHeadModel)',
+    todo: 'give a GPT-2 model; if this is one, correct the setting',
+  });
   const d_model = hf.n_embd ?? hf.hidden_size ?? 768;
   const n_heads = hf.n_head ?? hf.num_attention_heads ?? 12;
   const act_fn = Object.hasOwn(activations, hf.activation_function)
     ? activations[hf.activation_function]
     : undefined;
-  if (hf.model_type !== 'gpt2') throw badConfig(path, `model_type ${hf.model_type}`);
+  if (hf.model_type !== 'gpt2') throw badConfig(path, `model_type ${short(hf.model_type)}`);
   if (hf.add_cross_attention) throw badConfig(path, 'add_cross_attention true');
   if (d_model % n_heads)
     throw badConfig(path, `n_embd ${d_model}, which is not a multiple of n_head ${n_heads}`);
   if (!act_fn) {
     const known = Object.keys(activations).join(', ');
-    throw badConfig(path, `activation_function ${hf.activation_function} (known: ${known})`);
+    throw badConfig(path, `activation_function ${short(hf.activation_function)} (known: ${known})`);
   }
   const eos = Array.isArray(hf.eos_token_id) ? hf.eos_token_id[0] : hf.eos_token_id;
   return {
@@ -115,6 +123,8 @@ export function attentionScale(cfg: GPT2Config, layer: number): number {
   const byWidth = cfg.scale_attn_weights ? 1 / Math.sqrt(cfg.d_head) : 1;
   return cfg.scale_attn_by_inverse_layer_idx ? byWidth / (layer + 1) : byWidth;
 }
+
+const short = (name: string) => (name.length <= 60 ? name : `${name.slice(0, 60)}…`);
 
 function badConfig(path: string, found: string): UnfoldError {
   return new UnfoldError('bad-config', {

@@ -29,6 +29,8 @@ export interface GenerateOptions {
   fwdHooks?: readonly Hook[];
   /** Called with each new token. */
   onToken?: (id: number) => void;
+  /** Ids that are never chosen: rows of a padded embedding that no token stands for. */
+  without?: readonly number[];
   signal?: AbortSignal;
 }
 
@@ -53,7 +55,9 @@ export async function generate(
   try {
     while (ids.length < prompt.length + max_new_tokens && !options.signal?.aborted) {
       await new Promise(setImmediate); // Lets the signal in.
-      const id = pick(await nextLogits(model, ids, past, options.fwdHooks));
+      const logits = await nextLogits(model, ids, past, options.fwdHooks);
+      for (const id of options.without ?? []) logits[id] = Number.NEGATIVE_INFINITY;
+      const id = pick(logits);
       ids.push(id);
       options.onToken?.(id);
       if (id === options.stop_at) break;
@@ -104,7 +108,10 @@ interface Candidate {
 function candidates(logits: Float32Array, temperature: number, top_k?: number, top_p?: number): Candidate[] {
   const highest = logits[mostLikely(logits)]!;
   const all = Array.from(logits, (logit, id) => ({ id, weight: Math.exp((logit - highest) / temperature) }));
-  const ranked = all.sort((a, b) => b.weight - a.weight || a.id - b.id).slice(0, top_k);
+  const ranked = all
+    .filter(({ weight }) => weight > 0)
+    .sort((a, b) => b.weight - a.weight || a.id - b.id)
+    .slice(0, top_k);
   if (top_p === undefined) return ranked;
   const reach = top_p * ranked.reduce((sum, { weight }) => sum + weight, 0);
   let sum = 0;

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { type StageContext, silent } from '../context.ts';
 import { UnfoldError } from '../errors.ts';
 import { exists, hashOf, readJson } from '../files.ts';
+import { isListed } from '../read.ts';
 import { type GPT2Config, parseGPT2Config } from './config.ts';
 import { resolveModel } from './hub.ts';
 import { GPT2 } from './model.ts';
@@ -38,7 +39,7 @@ export async function loadGPT2(dirOrId: string, context: StageContext = silent()
 
 async function requireSafetensors(dir: string): Promise<void> {
   const names = ['model.safetensors', 'model.safetensors.index.json'];
-  if ((await Promise.all(names.map((name) => exists(join(dir, name))))).some(Boolean)) return;
+  if ((await Promise.all(names.map((name) => isListed(join(dir, name))))).some(Boolean)) return;
   const pickle = await exists(join(dir, 'pytorch_model.bin'));
   throw new UnfoldError('missing-file', {
     where: dir,

@@ -3,8 +3,8 @@
  * A download resumes, is checked and is shown; one question to the hub tells whether the cached copy is current, and a
  * cached copy is used when the hub cannot be reached. Uploads, datasets and pickled weights are left out.
  */
-import { stat } from 'node:fs/promises';
-import { basename, join } from 'node:path';
+import { readdir, stat } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type StageContext, silent } from '../context.ts';
 import { UnfoldError } from '../errors.ts';
@@ -43,8 +43,8 @@ export async function resolveModel(
 ): Promise<string> {
   const folder = await localFolder(dirOrId);
   if (folder !== undefined) return folder;
-  const reference = looksLikePath(dirOrId) ? undefined : parseReference(dirOrId);
-  if (reference === undefined) throw notAModel(dirOrId);
+  const reference = (await looksLikePath(dirOrId)) ? undefined : parseReference(dirOrId);
+  if (reference === undefined) throw notAModel(dirOrId, await foldersNear(dirOrId));
   const settings = { ...hubSettings(), ...given };
   const cached = await fromCache(reference, need, settings);
   if (settings.offline) {
@@ -67,21 +67,44 @@ export function resolveTokenizerFiles(dirOrId: string, context: StageContext = s
   return resolveModel(dirOrId, { need: 'tokenizer' }, context);
 }
 
+const isFolder = (place: string): Promise<boolean> =>
+  stat(place).then(
+    (found) => found.isDirectory(),
+    () => false,
+  );
+
 /** A folder by its path, or one of the package's own `checkpoints/` from anywhere. */
 async function localFolder(path: string): Promise<string | undefined> {
-  const isFolder = (place: string) =>
-    stat(place).then(
-      (found) => found.isDirectory(),
-      () => false,
-    );
   if (await isFolder(path)) return path;
   const own = join(BUNDLED, basename(path));
   const asked = path === basename(path) || path === `checkpoints/${basename(path)}`;
   return asked && (await isFolder(own)) ? own : undefined;
 }
 
-function looksLikePath(name: string): boolean {
-  return /^[./~]/.test(name) || name.endsWith('/') || name.includes('\\');
+/** Folders that models of one's own are in. */
+const OWN_FOLDERS = ['checkpoints', 'runs', 'models', 'datasets'];
+
+/** True of what can be no hub id, and of names that begin with a folder that is here, or is one of ours. */
+async function looksLikePath(name: string): Promise<boolean> {
+  if (/^[./~]/.test(name) || name.endsWith('/') || /^[A-Za-z]:|\\/.test(name)) return true;
+  const [first, ...rest] = name.split('/');
+  if (rest.length === 0) return false;
+  return rest.length > 1 || OWN_FOLDERS.includes(first!) || (await isFolder(first!));
+}
+
+/** Folders beside the one that is not there, as one would write them, and the package's own. */
+async function foldersNear(name: string): Promise<string[]> {
+  const parent = dirname(name.replace(/[\\/]+$/, ''));
+  const [beside, bundled] = await Promise.all([foldersIn(parent), foldersIn(BUNDLED)]);
+  const own = bundled.map((folder) => `checkpoints/${folder}`);
+  return [...new Set([...beside.map((folder) => join(parent, folder)), ...own])];
+}
+
+async function foldersIn(dir: string): Promise<string[]> {
+  const entries = await readdir(dir, { withFileTypes: true }).catch(() => []);
+  return entries
+    .filter((entry) => entry.isDirectory() && !entry.name.startsWith('.'))
+    .map(({ name }) => name);
 }
 
 /** The snapshot in the cache, if it has all that is needed; else the first thing it lacks. */

@@ -1,4 +1,5 @@
 /** @file From what a person types to token ids: a prompt with BOS in front as in TransformerLens, or ids in a file. */
+import { brief } from '../checked.ts';
 import { UnfoldError } from '../errors.ts';
 import { readJson } from '../files.ts';
 import type { Tokenizer } from './tokenizer.ts';
@@ -41,7 +42,7 @@ export async function readTokenIds(path: string): Promise<number[][]> {
   throw new UnfoldError('bad-tokens', {
     where: path,
     expected: 'token ids as [[1, 2, 3], …] or [1, 2, 3]',
-    found: JSON.stringify(json).slice(0, 60),
+    found: brief(json),
     todo: 'write integers in rows of equal length',
   });
 }

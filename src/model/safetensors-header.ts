@@ -3,7 +3,9 @@
  * and byte range. The rules are those of huggingface/safetensors (`tensor.rs`): at most 100 MB of header, ranges that
  * fill the data exactly without overlap or gap, and sizes that match; beyond it, a name may occur only once.
  */
+import { brief } from '../checked.ts';
 import { type Lesson, UnfoldError } from '../errors.ts';
+import { levelsOf, MOST_LEVELS } from '../read.ts';
 import { type Dtype, dtypeBytes, isDtype } from './dtypes.ts';
 
 /** Where a tensor lies: byte offsets are relative to the end of the header. */
@@ -93,6 +95,11 @@ function decodeUtf8(path: string, bytes: Uint8Array): string {
 }
 
 function parseJson(path: string, text: string): Record<string, unknown> {
+  if (levelsOf(text) > MOST_LEVELS)
+    throw badFile(path, {
+      expected: 'a JSON object as header',
+      found: `brackets in more than ${MOST_LEVELS} levels`,
+    });
   try {
     const json: unknown = JSON.parse(text);
     if (json !== null && typeof json === 'object' && !Array.isArray(json))
@@ -109,7 +116,7 @@ function textMap(path: string, metadata: unknown): Record<string, string> {
   if (!entries?.every((entry): entry is [string, string] => typeof entry[1] === 'string')) {
     throw badFile(path, {
       expected: '__metadata__ that maps text to text',
-      found: JSON.stringify(metadata).slice(0, 80),
+      found: brief(metadata),
     });
   }
   return Object.fromEntries(entries);
@@ -123,17 +130,17 @@ function tensorInfo(path: string, name: string, entry: unknown): TensorInfo {
   if (!isDtype(dtype)) {
     throw badFile(where, {
       expected: `a dtype among ${Object.keys(dtypeBytes).join(', ')}`,
-      found: JSON.stringify(dtype) ?? 'none',
+      found: brief(dtype),
     });
   }
   if (!Array.isArray(shape) || !shape.every(isSize)) {
     throw badFile(where, {
       expected: 'a shape of non-negative integers',
-      found: JSON.stringify(shape) ?? 'none',
+      found: brief(shape),
     });
   }
   if (!Array.isArray(range) || range.length !== 2 || !range.every(isSize) || range[0]! > range[1]!) {
-    throw badFile(where, { expected: 'data_offsets [begin, end]', found: JSON.stringify(range) ?? 'none' });
+    throw badFile(where, { expected: 'data_offsets [begin, end]', found: brief(range) });
   }
   const [begin, end] = range as [number, number];
   const bytes = shape.reduce((product, size) => product * size, dtypeBytes[dtype]);

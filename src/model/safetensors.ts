@@ -4,13 +4,13 @@
  * are spread over shards by `NAME.safetensors.index.json` (Hugging Face's layout). The writer is safetensors-write.ts.
  */
 import type { FileHandle } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
-import { z } from 'zod';
-import { internal, nearest, UnfoldError } from '../errors.ts';
-import { exists, readJson } from '../files.ts';
-import { openToRead } from '../read.ts';
+import { dirname, join } from 'node:path';
+import { internal, nearest } from '../errors.ts';
+import { readJson } from '../files.ts';
+import { isListed, openToRead } from '../read.ts';
 import { asFloat32, type Dtype, decodeElements, type TypedArray } from './dtypes.ts';
 import { badFile, type Header, headerLength, parseHeader, type TensorInfo } from './safetensors-header.ts';
+import { weightMapOf } from './weight-map.ts';
 
 export type { Dtype, TypedArray } from './dtypes.ts';
 export type { TensorInfo } from './safetensors-header.ts';
@@ -140,8 +140,6 @@ async function readAt(file: FileHandle, path: string, position: number, length: 
   return bytes;
 }
 
-const Index = z.object({ weight_map: z.record(z.string(), z.string()) });
-
 /**
  * Opens `DIR/NAME.safetensors`, or the shards listed in `DIR/NAME.safetensors.index.json`.
  * @throws UnfoldError `missing-file`, `bad-safetensors`, `bad-index`.
@@ -149,24 +147,17 @@ const Index = z.object({ weight_map: z.record(z.string(), z.string()) });
 export async function openTensorDirectory(dir: string, name = 'model'): Promise<TensorSource> {
   const single = join(dir, `${name}.safetensors`);
   const index = `${single}.index.json`;
-  if (!(await exists(single)) && (await exists(index))) return openShards(index);
+  if (!(await isListed(single)) && (await isListed(index))) return openShards(index);
   return openSafetensors(single);
 }
 
 async function openShards(path: string): Promise<TensorSource> {
-  const parsed = Index.safeParse(await readJson(path));
-  const names = parsed.success ? [...new Set(Object.values(parsed.data.weight_map))] : [];
-  if (!parsed.success || names.some((file) => file !== basename(file))) {
-    const found = parsed.success
-      ? `shards outside of it: ${names.join(', ')}`
-      : z.prettifyError(parsed.error);
-    const expected = 'a weight_map from tensor names to files in this folder';
-    throw new UnfoldError('bad-index', { where: path, expected, found, todo: 'download the model again' });
-  }
+  const weightMap = weightMapOf(await readJson(path), path);
   const shards = new Map<string, TensorSource>();
   try {
-    for (const file of names) shards.set(file, await openSafetensors(join(dirname(path), file)));
-    return new ShardedTensors(path, shards, parsed.data.weight_map);
+    for (const file of new Set(Object.values(weightMap)))
+      shards.set(file, await openSafetensors(join(dirname(path), file)));
+    return new ShardedTensors(path, shards, weightMap);
   } catch (error) {
     await Promise.all([...shards.values()].map((shard) => shard.close()));
     throw error;

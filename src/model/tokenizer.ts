@@ -45,7 +45,7 @@ export interface Tokenizer {
   decode(ids: Ids, options?: { skipSpecial?: boolean }): string;
   /** Every id's own text, as TransformerLens's `to_str_tokens`: part of a character is U+FFFD. */
   pieces(ids: Ids): string[];
-  /** As {@link pieces}, for people: the bytes of a broken character are shown as `\xNN`. */
+  /** As {@link pieces}, for people: bytes of a broken character as `\xNN`, an id without a token as `[id N]`. */
   visiblePieces(ids: Ids): string[];
   /** The id's string in the vocabulary (`Ġthe`), or undefined. */
   tokenOf(id: number): string | undefined;
@@ -186,7 +186,10 @@ class LibraryTokenizer implements Tokenizer {
   }
 
   visiblePieces(ids: Ids): string[] {
-    return Array.from(ids, (id) => (this.#byteLevel ? bytesToVisible(this.#bytesOf(id)) : this.decode([id])));
+    return Array.from(ids, (id) => {
+      if (this.#tokens[id] === undefined) return `[id ${id}]`;
+      return this.#byteLevel ? bytesToVisible(this.#bytesOf(id)) : this.decode([id]);
+    });
   }
 
   tokenOf(id: number): string | undefined {
@@ -275,6 +278,12 @@ function cutsBeforeSpace(json: TokenizerJson): boolean {
 function wordsStandAlone(json: TokenizerJson): boolean {
   const { type, dropout } = json.model as { type?: unknown; dropout?: unknown };
   return cutsBeforeSpace(json) && type === 'BPE' && !dropout;
+}
+
+/** Ids of a model's embedding that no token stands for: it is padded to a round number, or the vocabulary has holes. */
+export function idsWithoutToken(tokenizer: Tokenizer, d_vocab: number): number[] {
+  const all = Array.from({ length: d_vocab }, (_, id) => id);
+  return all.filter((id) => tokenizer.tokenOf(id) === undefined);
 }
 
 /**

@@ -96,6 +96,7 @@ export async function readWeights(
   source: TensorSource,
   cfg: GPT2Config,
 ): Promise<{ weights: GPT2Weights; unused: string[] }> {
+  boundLayers(source, cfg);
   const shapes = checkpointShapes(cfg);
   const names = storedNames(source, shapes);
   const tensors = new Map<string, tf.Tensor>();
@@ -111,6 +112,22 @@ export async function readWeights(
   const unused = source.names().filter((name) => !used.has(name) && !buffers.test(name));
   return { weights: assemble(cfg, tensors), unused };
 }
+
+/** A list of what n_layer asks for is made only if the file could hold as many: it may be any number. */
+function boundLayers(source: TensorSource, { n_layers }: GPT2Config): void {
+  const names = source.names();
+  if (n_layers <= names.length) return;
+  const blocks = new Set(names.map((name) => /(?:^|\.)h\.(\d+)\./.exec(name)?.[1]).filter(Boolean));
+  throw new UnfoldError('bad-model', {
+    where: `${source.path}: n_layer of the config.json beside it`,
+    expected: `${blocks.size}, the blocks of which there are tensors`,
+    found: String(n_layers),
+    todo: 'check that config.json and the weights belong together; download the model again',
+  });
+}
+
+/** Faults that are named; the rest is counted. */
+const NAMED_FAULTS = 20;
 
 /** Finds every tensor under its bare or prefixed name and checks its shape. */
 function storedNames(source: TensorSource, shapes: Map<string, Shape>): Map<string, string> {
@@ -128,7 +145,7 @@ function storedNames(source: TensorSource, shapes: Map<string, Shape>): Map<stri
   throw new UnfoldError('bad-model', {
     where: source.path,
     expected: `the ${shapes.size} tensors that config.json describes`,
-    found: `${faults.length} faults: ${faults.join('; ')}`,
+    found: `${faults.length} faults: ${faults.slice(0, NAMED_FAULTS).join('; ')}${faults.length > NAMED_FAULTS ? '; …' : ''}`,
     todo: 'check that config.json and the weights belong together; download the model again',
   });
 }

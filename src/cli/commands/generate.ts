@@ -11,7 +11,8 @@ const command: CommandSpec = {
   name: 'generate',
   summary: 'continue a prompt',
   description: `Continues a prompt and prints the text as it comes. Greedy unless --temperature, --top-k, --top-p or --seed is
-given; the same seed gives the same text. Control characters are shown as \\x1b; --json has the text as it is.`,
+given; the same seed gives the same text. Ids of a padded embedding that no token stands for are never chosen.
+Control characters are shown as \\x1b; --json has the text as it is.`,
   examples: [
     [
       'unfold generate --model checkpoints/novels-4l --prompt "Once upon a time"',
@@ -61,7 +62,7 @@ given; the same seed gives the same text. Control characters are shown as \\x1b;
   async run(_args, options, io) {
     const { loadGPT2 } = await import('../../model/gpt2.ts');
     const { generate } = await import('../../model/generate.ts');
-    const { assertFits, loadTokenizer } = await import('../../model/tokenizer.ts');
+    const { assertFits, idsWithoutToken, loadTokenizer } = await import('../../model/tokenizer.ts');
     const { promptIds } = await import('../../model/prompt.ts');
     const tokenizer = await loadTokenizer(options.model as string, io.context);
     const prompt = options.prompt as string;
@@ -72,6 +73,7 @@ given; the same seed gives the same text. Control characters are shown as \\x1b;
     const settings = settingsOf(options, tokenizer);
     const new_ids = await generate(model, prompt_ids, {
       ...settings,
+      without: idsWithoutToken(tokenizer, model.cfg.d_vocab),
       signal: io.context.signal,
       ...(stream && { onToken: stream.add }),
     });

@@ -105,13 +105,15 @@ export function unreachable(url: string, kept: number, cause: unknown): UnfoldEr
   });
 }
 
-/** A name that is neither a folder nor an id. */
-export function notAModel(name: string): UnfoldError {
+/** A name that is neither a folder nor an id. @param folders that are near */
+export function notAModel(name: string, folders: readonly string[] = []): UnfoldError {
+  const isPath = /[\\/]|^~/.test(name);
+  const near = nearest(name, isPath && folders.length > 0 ? folders : [...SHORT_NAMES, ...folders], 2);
   return new UnfoldError('no-model', {
     where: `model "${name}"`,
     expected: 'a folder with config.json and model.safetensors, or a hub id such as openai-community/gpt2',
     found: 'no such folder',
-    todo: `check the path; did you mean ${nearest(name, SHORT_NAMES, 2).join(' or ')}?`,
+    todo: `${name.startsWith('~') ? 'write the home folder out; ' : ''}check the path; did you mean ${near.join(' or ')}?`,
   });
 }
 

@@ -1,5 +1,6 @@
 /** @file Which files of a model are needed, told to anything that can hand them over: the hub, or the cache alone. */
 import { readJson } from '../../files.ts';
+import { weightMapOf } from '../weight-map.ts';
 import { missingFile, onlyPickle } from './errors.ts';
 import type { HubReference } from './reference.ts';
 
@@ -40,8 +41,7 @@ async function gatherModel(source: FileSource): Promise<void> {
 }
 
 async function shardsOf(index: string): Promise<string[]> {
-  const { weight_map } = (await readJson(index)) as { weight_map?: Record<string, string> };
-  return [...new Set(Object.values(weight_map ?? {}))].filter((name) => !name.includes('..')).sort();
+  return [...new Set(Object.values(weightMapOf(await readJson(index), index)))].sort();
 }
 
 /** Files that decide ids beside the vocabulary, where a model has them. */

@@ -3,7 +3,7 @@
  * sizes are compared when the folder is opened, each block's CRC-32 whenever it is read, the schema when a file is first
  * touched. What is wrong is named by shard and block; the remedy is to delete that one file and harvest again.
  */
-import { type FileHandle, open, readdir } from 'node:fs/promises';
+import { type FileHandle, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { Damage } from '../arrow/flatbuffer.ts';
@@ -13,7 +13,7 @@ import { type StageContext, silent } from '../context.ts';
 import { internal, UnfoldError } from '../errors.ts';
 import { exists } from '../files.ts';
 import { fileInside } from '../inside.ts';
-import { sizeOfRegular } from '../read.ts';
+import { openToRead, sizeOfRegular } from '../read.ts';
 import type { ActivationBlock, BlockSource, HookWidth } from './block-source.ts';
 import { decodeBlock, decodeSchema, describeSchema } from './decode.ts';
 import { openForeign } from './foreign.ts';
@@ -78,6 +78,7 @@ async function openSidecar(dir: string, file: string, manifest: Manifest): Promi
   }
   const listed = manifest.shards.find((shard) => shard.file === file)!;
   if (
+    sidecar.file !== file ||
     sidecar.content_hash !== manifest.content_hash ||
     sidecar.sha256 !== listed.sha256 ||
     sidecar.rows !== listed.rows
@@ -158,7 +159,9 @@ class Shards implements ShardSource {
   }
 
   async #openFile(sidecar: Sidecar): Promise<OpenShard> {
-    const file = await open(join(this.#dir, sidecar.file), 'r');
+    const path = join(this.#dir, sidecar.file);
+    const todo = remedy(this.#dir, sidecar.file);
+    const file = await openToRead(path, { expected: 'a shard', todo, kind: 'bad-shard' });
     try {
       return { file, fields: await this.#readHeader(file, sidecar) };
     } catch (error) {

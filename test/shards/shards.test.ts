@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { tableFromIPC } from 'apache-arrow';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { isShardSource, openShards } from '../../src/shards/reader.ts';
-import { readSidecar } from '../../src/shards/sidecar.ts';
+import { readSidecar, type Sidecar } from '../../src/shards/sidecar.ts';
 import { meanNorm } from '../../src/shards/stats.ts';
 import { ShardWriter } from '../../src/shards/writer.ts';
 import { block, folder, writeShards } from './helpers.ts';
@@ -162,6 +162,29 @@ describe('damage', () => {
     await rename(join(other, file), join(dir, file));
     await rename(join(other, 'data-00001-of-00003.json'), join(dir, 'data-00001-of-00003.json'));
     await expect(openShards(dir)).rejects.toMatchObject({ kind: 'bad-shard' });
+  });
+
+  test.each([
+    ['another file', (s: Sidecar) => ({ ...s, file: '../../etc/hostname' })],
+    ['a block beyond the end', (s: Sidecar) => ({ ...s, blocks: [{ ...s.blocks[0]!, length: 2 ** 40 }] })],
+    ['a header beyond the end', (s: Sidecar) => ({ ...s, header: { ...s.header, length: 2 ** 40 } })],
+    ['other rows', (s: Sidecar) => ({ ...s, blocks: s.blocks.map((b) => ({ ...b, rows: 2 ** 50 })) })],
+    ['another place', (s: Sidecar) => ({ ...s, first_block: 2 ** 50 })],
+    ['no statistics', (s: Sidecar) => ({ ...s, statistics: {} })],
+  ])('a sidecar that says %s is refused when the folder is opened', async (_what, damage) => {
+    const path = join(dir, 'data-00001-of-00003.json');
+    await writeFile(path, JSON.stringify(damage(await readSidecar(path))));
+    await expect(openShards(dir)).rejects.toMatchObject({ kind: 'bad-shard' });
+  });
+
+  test('a manifest that names files elsewhere, or shards without number, is refused', async () => {
+    const path = join(dir, 'manifest.json');
+    const sound = await readFile(path, 'utf8');
+    await writeFile(path, sound.replace(`"${file}"`, `"../${file}"`));
+    await expect(openShards(dir)).rejects.toMatchObject({ kind: 'bad-manifest' });
+    const endless = sound.replace('"complete": true', '"complete": false');
+    await writeFile(path, endless.replace('"shard_count": 3', `"shard_count": ${2 ** 50}`));
+    await expect(openShards(dir)).rejects.toMatchObject({ kind: 'unfinished-shards' });
   });
 
   test('an unfinished harvest says how to go on', async () => {

@@ -4,11 +4,12 @@
  */
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { type FileHandle, mkdir, open, rename, rm, stat } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { type FileHandle, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
 import { UnfoldError } from './errors.ts';
 import { partOf, removeParts } from './parts.ts';
 import { parseJson, readText } from './read.ts';
+import { besideFolder, targetOf } from './targets.ts';
 import { assertMayPublish } from './write-guard.ts';
 
 /** Paths that this process has written before: what dead ones left there is gone. */
@@ -24,11 +25,11 @@ export async function writeAtomically(
   path: string,
   write: (file: FileHandle) => Promise<void>,
 ): Promise<void> {
-  const part = partOf(path);
+  const target = await targetOf(path);
+  const part = partOf(target);
   try {
-    await mkdir(dirname(path), { recursive: true });
-    if (!swept.has(path)) await removeParts(path, 'dead');
-    swept.add(path);
+    await mkdir(dirname(target), { recursive: true });
+    await sweepParts(target);
     const file = await open(part, 'w');
     try {
       await write(file);
@@ -36,28 +37,71 @@ export async function writeAtomically(
     } finally {
       await file.close();
     }
-    await publish(part, path);
+    await publish(part, target);
   } catch (error) {
     await rm(part, { force: true }).catch(() => undefined);
     throw explainDisk(error, path);
   }
 }
 
+/** Removes what dead processes left of `target`, once a process. */
+export async function sweepParts(target: string): Promise<void> {
+  if (!swept.has(target)) await removeParts(target, 'dead');
+  swept.add(target);
+}
+
 /**
- * Gives a finished file, fsynced, its name, durably.
+ * Gives a finished file, fsynced, its name, durably. `part` lies beside what the name leads to (targets.ts).
  * @throws UnfoldError `stopped` in a job that is another worker's by now; the file system's errors
  */
 export async function publish(part: string, path: string): Promise<void> {
   assertMayPublish();
-  await rename(part, path);
-  await syncFolder(dirname(path));
+  const target = await targetOf(path);
+  await rename(part, target);
+  await syncFolder(dirname(target));
 }
 
-/** The same for a folder, which takes the place of the one that is there. */
-export async function publishFolder(part: string, path: string): Promise<void> {
+/**
+ * Writes the folder `path` as one: `fill` fills another one beside it, which then takes the place of the one that is there.
+ * @param parts what is removed of earlier attempts: see {@link removeParts}
+ * @throws UnfoldError `disk-full`, `not-writable`; what `fill` throws: the folder stays as it was
+ */
+export async function writeFolder<T>(
+  path: string,
+  parts: 'dead' | 'all',
+  fill: (part: string) => Promise<T>,
+): Promise<T> {
+  let part: string | undefined;
+  try {
+    const target = await targetOf(resolve(path));
+    const name = await besideFolder(target);
+    await removeParts(name, parts);
+    part = partOf(name);
+    await mkdir(part, { recursive: true });
+    const result = await fill(part);
+    await publishFolder(part, target);
+    return result;
+  } catch (error) {
+    if (part) await rm(part, { recursive: true, force: true }).catch(() => undefined);
+    throw explainDisk(error, path);
+  }
+}
+
+async function publishFolder(part: string, target: string): Promise<void> {
   assertMayPublish();
-  await rm(path, { recursive: true, force: true });
-  await publish(part, path);
+  if (dirname(part) === target) return publishInto(part, target);
+  await rm(target, { recursive: true, force: true });
+  await publish(part, target);
+}
+
+/** The root of a disk stays; what it holds is replaced name by name. */
+async function publishInto(part: string, target: string): Promise<void> {
+  for (const name of await readdir(part)) {
+    await rm(join(target, name), { recursive: true, force: true });
+    await rename(join(part, name), join(target, name));
+  }
+  await rm(part, { recursive: true });
+  await syncFolder(target);
 }
 
 /** Atomic write of one string or byte array. */

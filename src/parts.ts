@@ -10,10 +10,22 @@ import { bornOf, isGone, PLACE } from './lock/holder.ts';
 
 const BORN = bornOf(process.pid) ?? '';
 const PATTERN = /^\.(?:([0-9a-f]{6})-(\d+)-(\d*)-\w+\.)?part$/;
+/** The same at the end of a name of whatever file. */
+const ENDING = /\.[0-9a-f]{6}-\d+-\d*-\w+\.part$/;
 
 /** A new name beside `path`. */
 export function partOf(path: string): string {
   return `${path}.${PLACE}-${process.pid}-${BORN}-${randomInt(2 ** 40).toString(36)}.part`;
+}
+
+/** True for the name of an unfinished file or folder whose writer, a process of this machine, is certainly gone. */
+export function isDeadPart(name: string): boolean {
+  const found = ENDING.exec(name);
+  return found !== null && isDead(PATTERN.exec(found[0])!);
+}
+
+function isDead([, place, pid, born]: RegExpExecArray): boolean {
+  return place === PLACE && isGone(Number(pid), born || undefined);
 }
 
 /**
@@ -26,9 +38,7 @@ export async function removeParts(path: string, which: 'dead' | 'all'): Promise<
   for (const entry of await readdir(dirname(path)).catch(() => [])) {
     if (!entry.startsWith(name)) continue;
     const found = PATTERN.exec(entry.slice(name.length));
-    if (!found) continue;
-    const [, place, pid, born] = found;
-    const isDead = place === PLACE && isGone(Number(pid), born || undefined);
-    if (which === 'all' || isDead) await rm(join(dirname(path), entry), { recursive: true, force: true });
+    if (found && (which === 'all' || isDead(found)))
+      await rm(join(dirname(path), entry), { recursive: true, force: true });
   }
 }

@@ -8,7 +8,6 @@
 import { join } from 'node:path';
 import type { Coder } from '../coders/base.ts';
 import { openCoder } from '../coders/formats/load.ts';
-import { WEIGHTS_FILE } from '../coders/formats/saelens.ts';
 import type { StageContext } from '../context.ts';
 import { UnfoldError } from '../errors.ts';
 import { checkHookRows, hooksOf } from '../evaluate/coder-hooks.ts';
@@ -16,7 +15,7 @@ import type { Metrics } from '../evaluate/definitions.ts';
 import { evaluate } from '../evaluate/evaluate.ts';
 import { type EvaluateCoderOptions, type EvaluationWorld, withModel } from '../evaluate/evaluate-coder.ts';
 import { firstRows, type TokenRows } from '../evaluate/token-rows.ts';
-import { exists, readJson, writeJson } from '../files.ts';
+import { sweepLeftovers } from '../leftovers.ts';
 import { lockDirectory } from '../lock.ts';
 import { hookLayer } from '../model/hook-names.ts';
 import { packageVersion } from '../package-version.ts';
@@ -26,6 +25,7 @@ import type { MetricsLine } from '../train/metrics.ts';
 import { settleParameters } from '../train/optimizer.ts';
 import { closeRun, type Run } from '../train/run.ts';
 import { beginRun } from '../train/run-config.ts';
+import { FINAL, finishedManifestOf, writeRunManifest } from '../train/run-manifest.ts';
 import type { TrainSettings } from '../train/settings.ts';
 import { ContextOrder } from './contexts.ts';
 import { trainThrough } from './loop.ts';
@@ -81,9 +81,6 @@ type FinetuneManifest = Pick<FinetuneResult, 'metrics' | 'before' | 'after'> & {
   weights: string;
 };
 
-const MANIFEST = 'manifest.json';
-const FINAL = 'final';
-
 /**
  * Fine-tunes a coder through its model.
  * @throws UnfoldError `unknown-architecture`, `bad-setting`, `unknown-hook`, `bad-tokens`, `run-differs`, `locked`,
@@ -123,9 +120,9 @@ async function inModel(opened: Opened, context: StageContext): Promise<FinetuneR
   const plan = await planFinetune({ ...opened, dir: options.out, order, splice });
   const lock = await lockDirectory(plan.dir, context);
   try {
-    await beginRun(plan.dir, plan.config);
-    const finished = await finishedRun(plan, coder);
-    if (finished) return finished;
+    await beginRun(plan.dir, plan.config, context);
+    const finished = await finishedManifestOf<FinetuneManifest>(plan.dir, plan.config.run, context);
+    if (finished) return resultOf(plan, coder.latents, finished, true);
     const measure = (which: Coder) =>
       heldOut.contexts === 0 ? undefined : metricsOf(which, { ...opened, tokens: heldOut }, context);
     const before = await measure(coder);
@@ -144,6 +141,7 @@ async function inModel(opened: Opened, context: StageContext): Promise<FinetuneR
     }
   } finally {
     await lock.release();
+    await sweepLeftovers(plan.dir);
   }
 }
 
@@ -226,13 +224,6 @@ function refused(where: string, expected: string, found: string, todo: string): 
   return new UnfoldError('bad-setting', { where, expected, found, todo });
 }
 
-async function finishedRun(plan: FinetunePlan, coder: Coder): Promise<FinetuneResult | undefined> {
-  const path = join(plan.dir, MANIFEST);
-  if (!(await exists(path)) || !(await exists(join(plan.dir, FINAL, WEIGHTS_FILE)))) return undefined;
-  const manifest = (await readJson(path)) as FinetuneManifest;
-  return manifest.run === plan.config.run ? resultOf(plan, coder.latents, manifest, true) : undefined;
-}
-
 function resultOf(
   { dir, config }: FinetunePlan,
   latents: number,
@@ -273,7 +264,7 @@ async function finish(
       ...(after && { after }),
       weights,
     };
-    await writeJson(join(run.dir, MANIFEST), manifest);
+    await writeRunManifest(run.dir, manifest);
     return resultOf(plan, counters.current.length, manifest, false);
   } finally {
     exported.dispose();

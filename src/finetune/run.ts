@@ -10,7 +10,7 @@ import type * as tf from '../tensor/tf.ts';
 import { type Restored, type RunState, restoreCheckpoint } from '../train/checkpoint.ts';
 import { LatentCounters } from '../train/dead-latents.ts';
 import { targetsOf } from '../train/hooks.ts';
-import { emptySums, MetricsFile } from '../train/metrics.ts';
+import { emptySums, METRICS_FILE, MetricsFile } from '../train/metrics.ts';
 import { startMoments } from '../train/optimizer.ts';
 import { createTrainingCoder, type Run } from '../train/run.ts';
 import type { RunConfig } from '../train/run-config.ts';
@@ -152,10 +152,11 @@ export async function openFinetune(plan: FinetunePlan, coder: Coder, context: St
   const counters = new LatentCounters(coder.latents, settings.feature_sampling_window);
   const restored = await restoreCheckpoint(dir, runHash, counters, context);
   if (restored) context.note(`going on from step ${restored.state.step} of ${settings.total_steps}`);
-  const { state, parameters, statistics } = restored ?? freshStart(coder, { settings, hooks, scales });
+  const begun = restored ?? freshStart(coder, { settings, hooks, scales });
+  const { state, parameters, statistics } = begun;
   const training = createTrainingCoder(settings, cfg, parameters);
   Object.assign(training.statistics, statistics);
-  const metrics = await MetricsFile.open(join(dir, 'metrics.jsonl'), state.metricsBytes);
+  const metrics = await MetricsFile.open(join(dir, METRICS_FILE), begun.metrics);
   return { dir, runHash, settings, hooks, coder: training, counters, state, metrics };
 }
 
@@ -166,5 +167,6 @@ function freshStart(
   const parameters = startingParameters(coder, scales);
   startMoments(parameters, settings);
   const sums = emptySums(targetsOf(hooks));
-  return { state: { step: 0, position: 0, scales, metricsBytes: 0, sums }, parameters, statistics: {} };
+  const state = { step: 0, position: 0, scales, metricsBytes: 0, sums };
+  return { state, parameters, statistics: {}, metrics: new Uint8Array() };
 }

@@ -9,10 +9,12 @@ import { basename, dirname, isAbsolute, join, relative } from 'node:path';
 import type { StageContext } from '../context.ts';
 import { exists, explainDisk, publish } from '../files.ts';
 import { lockDirectory } from '../lock.ts';
+import { partOf } from '../parts.ts';
 import { finishedManifest, stageDirectory } from '../pipeline/run-stage.ts';
 import type { Stage, StageManifest } from '../pipeline/stage.ts';
 import { stageNamed } from '../pipeline/stages/index.ts';
 import { isRemote } from '../storage/url.ts';
+import { targetOf } from '../targets.ts';
 import type { JobTree } from './flow.ts';
 import { MAX_ELSEWHERE, type StageJob } from './message.ts';
 import { KEYS } from './names.ts';
@@ -109,10 +111,10 @@ async function linkFolder(from: string, to: string): Promise<void> {
 }
 
 async function linkFile(from: string, to: string): Promise<void> {
-  const part = `${to}.part-link-${process.pid}`;
-  await mkdir(dirname(to), { recursive: true });
+  const target = await targetOf(to);
+  const part = partOf(target);
+  await mkdir(dirname(target), { recursive: true });
   try {
-    await rm(part, { force: true });
     await link(from, part).catch(() => copyDurably(from, part));
     await publish(part, to);
   } catch (error) {

@@ -1,15 +1,24 @@
 /**
  * @file One stage in its folder, run once: what `unfold run` and a worker of the queue have in common. The folder's lock
  * lets one process at a time run the stage as a whole; parts of it (Stage.split) lock what they write instead. stage.json,
- * written last, is what makes the folder count; a finished one is left alone.
+ * written last, is what makes the folder count: it lists every file with its hash. A finished one whose files agree is left
+ * alone; damaged files are named, removed and made again.
  */
 import { mkdir, readdir, rename, rm, symlink } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { alsoStoppedBy, type StageContext } from '../context.ts';
+import { UnfoldError } from '../errors.ts';
 import { exists, readJson, writeJson } from '../files.ts';
+import { type Damage, damageOf, inWords, recordsOf, takeInventory } from '../inventory.ts';
+import { sweepLeftovers } from '../leftovers.ts';
 import { lockDirectory } from '../lock.ts';
+import { partOf } from '../parts.ts';
+import { readSealed, writeSealed } from '../seal.ts';
+import { warnOfCheckpointsBelow } from '../train/run-manifest.ts';
 import { assertMayPublish } from '../write-guard.ts';
 import type { Json, Reader, Stage, StageInput, StageManifest } from './stage.ts';
+
+const STAGE_FILE = 'stage.json';
 
 /** A stage with its settings. */
 export interface PlannedStage {
@@ -51,17 +60,38 @@ export async function runStage(
   begins: () => void | Promise<void> = () => {},
 ): Promise<StageFinish> {
   const before = await finishedManifest(run, run.dir, run.key);
-  if (before) return { manifest: before, skipped: true };
+  if (before) return leftAlone(run.dir, before, context);
   const lock = await lockDirectory(run.dir, context);
   try {
     // Whoever held the lock until now may have finished it.
     const finished = await finishedManifest(run, run.dir, run.key);
-    if (finished) return { manifest: finished, skipped: true };
+    if (finished) return await leftAlone(run.dir, finished, context);
     await begins();
+    await removeDamaged(run, context);
     return { manifest: await runLocked(run, alsoStoppedBy(lock.signal, context)), skipped: false };
   } finally {
     await lock.release();
+    await sweepLeftovers(run.dir);
   }
+}
+
+/** A finished stage, without what a process that was killed right after finishing it left there. */
+async function leftAlone(dir: string, manifest: StageManifest, context: StageContext): Promise<StageFinish> {
+  await forgetClocks(dir).catch(() => undefined);
+  await sweepLeftovers(dir);
+  await warnOfCheckpointsBelow(dir, context);
+  return { manifest, skipped: true };
+}
+
+/** Removes what of a stage that was finished once is damaged now, so that it is made again. */
+async function removeDamaged(run: StageRun, context: StageContext): Promise<void> {
+  const { damage } = await lookAtStage(run, run.dir, run.key);
+  for (const one of damage) {
+    const path = join(run.dir, one.file);
+    context.warn(`${path} is damaged (${inWords(one)}): ${run.stage.name} makes it again`);
+    await rm(path, { recursive: true, force: true });
+  }
+  if (damage.length > 0) await rm(join(run.dir, STAGE_FILE), { force: true });
 }
 
 async function runLocked(run: StageRun, context: StageContext): Promise<StageManifest> {
@@ -82,7 +112,8 @@ async function runLocked(run: StageRun, context: StageContext): Promise<StageMan
     };
     // Not if the lock was lost meanwhile: somebody else is at work here then.
     context.signal.throwIfAborted();
-    await writeJson(join(dir, 'stage.json'), manifest);
+    const files = await takeInventory(dir, (file) => file !== STAGE_FILE);
+    await writeSealed(join(dir, STAGE_FILE), { ...manifest, files });
     await forgetClocks(dir);
     return manifest;
   } catch (error) {
@@ -108,27 +139,44 @@ export async function runStagePart(
   }
 }
 
-/** The manifest, if it is this key's and everything the stage is known by is still there. */
+/** The manifest, if it is this key's and everything that the stage wrote is still there, as far as a quick look tells. */
 export async function finishedManifest(
-  { stage, settings }: PlannedStage,
+  planned: PlannedStage,
   dir: string,
   key: string,
 ): Promise<StageManifest | undefined> {
-  const path = join(dir, 'stage.json');
-  if (!(await exists(path))) return undefined;
-  const manifest = (await readJson(path).catch(() => undefined)) as StageManifest | undefined;
-  if (manifest?.kind !== 'unfold.stage/1' || manifest.key !== key) return undefined;
+  const { manifest, damage } = await lookAtStage(planned, dir, key);
+  return damage.length === 0 ? manifest : undefined;
+}
+
+/** The manifest, if there is one of this key, and what is missing or damaged of what it vouches for, itself included. */
+async function lookAtStage(
+  { stage, settings }: PlannedStage,
+  dir: string,
+  key: string,
+): Promise<{ manifest?: StageManifest; damage: Damage[] }> {
+  const path = join(dir, STAGE_FILE);
+  if (!(await exists(path))) return { damage: [] };
+  const json = await readSealed(path, 'run it again').catch((error: unknown) => error);
+  if (json instanceof Error) {
+    const found = json instanceof UnfoldError ? json.lesson.found : json.message;
+    return { damage: [{ file: STAGE_FILE, expected: 'the manifest of a finished stage', found }] };
+  }
+  const manifest = json as StageManifest | null;
+  if (manifest?.kind !== 'unfold.stage/1' || manifest.key !== key) return { damage: [] };
+  const missing: Damage[] = [];
   const outputs = typeof stage.outputs === 'function' ? stage.outputs(settings) : stage.outputs;
-  for (const output of outputs) if (!(await exists(join(dir, output)))) return undefined;
-  return manifest;
+  for (const file of outputs)
+    if (!(await exists(join(dir, file)))) missing.push({ file, expected: 'a file', found: 'no such file' });
+  const damage = missing.length > 0 ? missing : await damageOf(dir, recordsOf(manifest));
+  return { manifest, damage };
 }
 
 /** `out/NAME` leads to the folder of the settings at hand: a stable path to paste into other commands. */
 export async function pointAt(out: string, name: string, dir: string): Promise<void> {
   // A job that was taken over meanwhile must not turn the link back to an older folder.
   assertMayPublish();
-  const fresh = join(out, `.${name}.${process.pid}`);
-  await rm(fresh, { force: true });
+  const fresh = partOf(join(out, name));
   await symlink(basename(dir), fresh);
   // Renamed over the old link: others that read it meanwhile find one or the other.
   await rename(fresh, join(out, name));

@@ -8,6 +8,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { StageContext } from '../context.ts';
 import { internal, UnfoldError } from '../errors.ts';
 import { exists, hashOf } from '../files.ts';
+import { sweepLeftovers } from '../leftovers.ts';
 import { lockDirectory } from '../lock.ts';
 import {
   finishedManifest,
@@ -105,6 +106,7 @@ export async function runStages(
     return [...done.values()];
   } finally {
     await lock.release();
+    await sweepLeftovers(options.out);
   }
 }
 

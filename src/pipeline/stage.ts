@@ -6,6 +6,7 @@
  */
 import type { z } from 'zod';
 import type { StageContext } from '../context.ts';
+import type { FileRecord } from '../inventory.ts';
 
 /** A value that survives JSON. */
 export type Json = string | number | boolean | null | Json[] | { [name: string]: Json | undefined };
@@ -106,4 +107,6 @@ export interface StageManifest {
   /** Wall-clock time of all attempts together. */
   seconds: number;
   finished_at: string;
+  /** Every file of the folder but checkpoints, which list their own. Not in those of earlier versions. */
+  files?: FileRecord[];
 }

@@ -9,6 +9,7 @@ import { basename, dirname, join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { explainDisk, publish, writeJson } from '../files.ts';
 import { partOf, removeParts } from '../parts.ts';
+import { targetOf } from '../targets.ts';
 import type { ActivationBlock, HookWidth } from './block-source.ts';
 import { BlockEncoder, lengthOf, type Pieces } from './encode.ts';
 import { type ShardDtype, shardSchema, sidecarName } from './schema.ts';
@@ -59,9 +60,10 @@ export class ShardWriter {
 
   /** Starts `path`, whose lock the caller holds: what anybody left unfinished there is removed. */
   static async create(path: string, options: ShardOptions): Promise<ShardWriter> {
-    const part = partOf(path);
     try {
-      await removeParts(path, 'all');
+      const target = await targetOf(path);
+      const part = partOf(target);
+      await removeParts(target, 'all');
       return new ShardWriter(path, part, options, await open(part, 'wx'));
     } catch (error) {
       throw explainDisk(error, path);

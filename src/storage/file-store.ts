@@ -1,13 +1,14 @@
 /**
- * @file Artifacts in a folder, local or shared between machines. A file is written beside its name under a random one
- * that ends in `.part`, fsynced, and renamed, or linked where it must be the first: atomic on local disks and on NFS.
+ * @file Artifacts in a folder, local or shared between machines. A file is written beside its name under one of its own
+ * (parts.ts), fsynced, and renamed, or linked where it must be the first: atomic on local disks and on NFS.
  */
-import { randomBytes } from 'node:crypto';
-import { link, lstat, mkdir, open, readdir, rename, rm, rmdir } from 'node:fs/promises';
+import { link, lstat, mkdir, open, readdir, rm, rmdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { Readable } from 'node:stream';
 import { stateOf } from '../digests.ts';
-import { syncFolder } from '../files.ts';
+import { publish, sweepParts, syncFolder } from '../files.ts';
+import { partOf } from '../parts.ts';
+import { targetOf } from '../targets.ts';
 import { assertMayPublish } from '../write-guard.ts';
 import { existsAlready, explainFile, missingFile } from './lessons.ts';
 import { openSource, pieces, type Source } from './local-file.ts';
@@ -59,15 +60,19 @@ export class FileStore implements ArtifactStore {
 
   async put(name: string, from: PutSource, options: PutOptions = {}): Promise<StoredFile> {
     const path = this.#path(name);
-    const part = join(dirname(path), `.${randomBytes(8).toString('hex')}.part`);
+    const target = await targetOf(path);
+    const part = partOf(target);
     const source = await openSource(from, options.signal);
     try {
-      await mkdir(dirname(path), { recursive: true });
+      await mkdir(dirname(target), { recursive: true });
+      await sweepParts(target);
       await write(part, source, options);
-      assertMayPublish();
-      if (!options.ifAbsent) await rename(part, path);
-      else if (!(await isFirst(part, path))) throw existsAlready(this.url, name);
-      await syncFolder(dirname(path));
+      if (!options.ifAbsent) await publish(part, target);
+      else {
+        assertMayPublish();
+        if (!(await isFirst(part, target))) throw existsAlready(this.url, name);
+        await syncFolder(dirname(target));
+      }
       return { ...(await this.stat(name)), name, bytes: source.bytes, sha256: source.sha256 };
     } catch (error) {
       throw explainFile(error, path);

@@ -6,6 +6,7 @@
 import { readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { stateOf } from '../digests.ts';
+import { isDeadPart } from '../parts.ts';
 import { explainFile } from './lessons.ts';
 import { compareNames } from './names.ts';
 
@@ -27,7 +28,7 @@ export interface LocalFolder {
   leftOut: string[];
 }
 
-/** A download or copy that a dead process left: nobody writes to one file for so long without a byte. */
+/** A download or copy of an earlier version, whose name does not say whose it is: nobody writes to one file for so long without a byte. */
 const STALE_MS = 3_600_000;
 
 /** True for names that are never copied. */
@@ -53,7 +54,8 @@ async function walk(dir: string, prefix: string, into: LocalFolder): Promise<voi
   );
   for (const entry of entries) {
     const name = prefix === '' ? entry.name : `${prefix}/${entry.name}`;
-    if (/^\.[0-9a-f]{16}\.part$/.test(entry.name)) await removeStale(join(dir, name));
+    if (isDeadPart(entry.name)) await rm(join(dir, name), { recursive: true, force: true });
+    else if (/^\.[0-9a-f]{16}\.part$/.test(entry.name)) await removeStale(join(dir, name));
     if (isPassing(entry.name)) continue;
     if (entry.isDirectory()) await walk(dir, name, into);
     else if (entry.isFile()) {

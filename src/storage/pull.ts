@@ -2,13 +2,15 @@
  * @file Fetches files of a store into a local folder, several at a time: what is there and has the same size and hash is
  * not fetched again, and each file appears whole or not at all.
  */
-import { createHash, randomBytes } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { mkdir, open, rename, rm, statfs } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Readable } from 'node:stream';
 import type { StageContext } from '../context.ts';
 import { UnfoldError } from '../errors.ts';
-import { sha256File, syncFolder } from '../files.ts';
+import { sha256File, sweepParts, syncFolder } from '../files.ts';
+import { partOf } from '../parts.ts';
+import { targetOf } from '../targets.ts';
 import { damaged, explainFile } from './lessons.ts';
 import { fileAt, isPassing, type LocalFile } from './local-folder.ts';
 import { checkName } from './names.ts';
@@ -119,14 +121,16 @@ interface How {
 
 async function fetchFile(store: ArtifactStore, file: Wanted, dir: string, how: How): Promise<void> {
   const path = join(dir, file.name);
-  const part = join(dirname(path), `.${randomBytes(8).toString('hex')}.part`);
+  const target = await targetOf(path);
+  const part = partOf(target);
   try {
-    await mkdir(dirname(path), { recursive: true });
+    await mkdir(dirname(target), { recursive: true });
+    await sweepParts(target);
     const { sha256, bytes } = await receive(await store.read(file.stored), part, how);
     if (bytes !== file.bytes && (await hasChanged(store, file)) === false)
       throw damaged(store.url, file.stored, `${file.bytes} bytes`, `${bytes} bytes`);
-    await rename(part, path);
-    await syncFolder(dirname(path));
+    await rename(part, target);
+    await syncFolder(dirname(target));
     const local = await fileAt(dir, file.name);
     if (local && bytes === file.bytes) how.record?.note(local, sha256, file.version);
   } catch (error) {

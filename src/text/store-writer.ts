@@ -8,6 +8,7 @@ import { dirname } from 'node:path';
 import { internal } from '../errors.ts';
 import { explainDisk, publish, sha256, writeJson } from '../files.ts';
 import { partOf, removeParts } from '../parts.ts';
+import { targetOf } from '../targets.ts';
 import {
   bytesOf,
   type ContextStore,
@@ -134,10 +135,11 @@ class FileWriter extends Writer implements StoreWriter {
   }
 
   static async open(path: string, settings: StoreSettings): Promise<FileWriter> {
-    const part = partOf(path);
     try {
-      await mkdir(dirname(path), { recursive: true });
-      await removeParts(path, 'dead');
+      const target = await targetOf(path);
+      const part = partOf(target);
+      await mkdir(dirname(target), { recursive: true });
+      await removeParts(target, 'dead');
       return new FileWriter(path, part, await open(part, 'wx'), settings);
     } catch (error) {
       throw explainDisk(error, path);

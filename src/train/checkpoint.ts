@@ -1,27 +1,30 @@
 /**
  * @file Checkpoints from which a run goes on bit for bit: `checkpoints/step-N/` holds the coder in SAELens's layout, the
- * moments, and every counter, sum and position. The folder is written under another name, fsynced and renamed, so one
- * that can be seen is whole; its files' hashes are compared before it is used, and a damaged one is passed over.
+ * moments, every counter, sum and position, and the lines of metrics so far. The folder is written under another name,
+ * fsynced and renamed, so one that can be seen is whole; all its files are checked before it is used (checkpoint-state.ts),
+ * and a damaged one is passed over.
  */
-import { mkdir, readdir, rm } from 'node:fs/promises';
+import { readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CFG_FILE, fileConfig, SCALER_FILE, WEIGHTS_FILE, writeWeights } from '../coders/formats/saelens.ts';
 import { architectureNamed } from '../coders/registry.ts';
 import type { Parameters, TrainingCoder } from '../coders/training.ts';
 import type { StageContext } from '../context.ts';
-import { exists, explainDisk, publishFolder, readJson, sha256File, writeJson } from '../files.ts';
+import { UnfoldError } from '../errors.ts';
+import { writeFileAtomically, writeFolder, writeJson } from '../files.ts';
+import { inWords } from '../inventory.ts';
 import { openSafetensors } from '../model/safetensors.ts';
 import { type TensorToWrite, writeSafetensors } from '../model/safetensors-write.ts';
-import { partOf, removeParts } from '../parts.ts';
+import { writeSealed } from '../seal.ts';
 import * as tf from '../tensor/tf.ts';
+import { filesOfCheckpoint, lookAtCheckpoint, STATE_FILE, type StoredState } from './checkpoint-state.ts';
 import type { ControllerState } from './controller.ts';
 import type { LatentCounters } from './dead-latents.ts';
 import { parameter } from './initialise.ts';
-import type { WindowSums } from './metrics.ts';
+import { METRICS_FILE, type WindowSums } from './metrics.ts';
 import type { HookScales } from './rows.ts';
 import { readWhitening, type WhiteningMap, whiteningFile } from './whitening.ts';
 
-const STATE_FILE = 'state.json';
 const MOMENTS_FILE = 'state.safetensors';
 /** SAELens's name. */
 const WHITENING_FILE = 'activation_whitening.safetensors';
@@ -47,18 +50,6 @@ export interface RunState {
   whitening?: WhiteningMap;
 }
 
-interface StoredState extends Omit<RunState, 'whitening'> {
-  format: 'unfold-train-state-2';
-  /** Of config.json: a checkpoint is only used by the run it belongs to. */
-  runHash: string;
-  counters: { currentTokens: number; previousTokens: number };
-  /** See {@link TrainingCoder.statistics}. */
-  statistics: Record<string, number>;
-  /** Kept for good (n_checkpoints), not just to resume. */
-  keep: boolean;
-  sha256: Record<string, string>;
-}
-
 /** Folder of checkpoints of a run. */
 export const checkpointsOf = (dir: string): string => join(dir, 'checkpoints');
 
@@ -77,12 +68,8 @@ export async function saveCheckpoint(
   }: { coder: TrainingCoder; counters: LatentCounters; state: RunState; keep: boolean },
 ): Promise<string> {
   const parent = checkpointsOf(dir);
-  const name = `step-${state.step}`;
-  const path = join(parent, name);
-  const part = partOf(path);
-  try {
-    await removeParts(path, 'all');
-    await mkdir(part, { recursive: true });
+  const path = join(parent, `step-${state.step}`);
+  await writeFolder(path, 'all', async (part) => {
     const values = Object.entries(coder.parameters).map(([key, { value }]) => [key, value as tf.Tensor]);
     const scalars = scalarsOf(coder);
     await writeWeights(join(part, WEIGHTS_FILE), { ...Object.fromEntries(values), ...scalars });
@@ -96,27 +83,39 @@ export async function saveCheckpoint(
       await writeSafetensors(join(part, WHITENING_FILE), whiteningFile(whitening));
     }
     await writeJson(join(part, CFG_FILE), fileConfig(coder.cfg));
-    const sha256: Record<string, string> = {};
-    const files = [WEIGHTS_FILE, MOMENTS_FILE, ...(whitening ? [WHITENING_FILE] : [])];
-    for (const file of files) sha256[file] = await sha256File(join(part, file));
+    if (plain.metricsBytes > 0)
+      await writeFileAtomically(join(part, METRICS_FILE), await metricsUpTo(dir, plain.metricsBytes));
     const { currentTokens, previousTokens } = counters;
     const stored: StoredState = {
-      format: 'unfold-train-state-2',
+      format: 'unfold-train-state-3',
       runHash,
       ...plain,
       counters: { currentTokens, previousTokens },
       statistics: coder.statistics,
       keep,
-      sha256,
+      files: await filesOfCheckpoint(part),
     };
-    await writeJson(join(part, STATE_FILE), stored);
-    await publishFolder(part, path);
-  } catch (error) {
-    await rm(part, { recursive: true, force: true });
-    throw explainDisk(error, path);
-  }
+    await writeSealed(join(part, STATE_FILE), stored);
+  });
   await prune(parent);
   return path;
+}
+
+/** The lines that the checkpoint knows of. @throws UnfoldError `damaged` where they are not there */
+async function metricsUpTo(dir: string, bytes: number): Promise<Buffer> {
+  const content = await readFile(join(dir, METRICS_FILE)).catch(() => Buffer.alloc(0));
+  if (endsALine(content, bytes)) return content.subarray(0, bytes);
+  throw new UnfoldError('damaged', {
+    where: join(dir, METRICS_FILE),
+    expected: `the ${bytes} bytes of metrics that were written`,
+    found: `${content.length} bytes, changed by somebody else while the run went on`,
+    todo: 'run the same command again: it goes on from the last checkpoint, which has them',
+  });
+}
+
+/** True if the first `bytes` are there and end with a line. */
+function endsALine(content: Buffer, bytes: number): boolean {
+  return content.length >= bytes && (bytes === 0 || content[bytes - 1] === 0x0a);
 }
 
 /** Statistics that belong to the weights, as in SAELens's checkpoints (`topk_threshold`): the coder can be loaded then. */
@@ -172,8 +171,8 @@ export async function forgetAfter(dir: string, step: number): Promise<void> {
 }
 
 async function removeUnlessKept(path: string): Promise<void> {
-  const state = (await readJson(join(path, STATE_FILE)).catch(() => undefined)) as StoredState | undefined;
-  if (!state?.keep) await rm(path, { recursive: true, force: true });
+  const { stored } = await lookAtCheckpoint(path, 'state');
+  if (!stored?.keep) await rm(path, { recursive: true, force: true });
 }
 
 /** What a run goes on from. */
@@ -181,6 +180,8 @@ export interface Restored {
   state: RunState;
   parameters: Parameters;
   statistics: Record<string, number>;
+  /** The lines of metrics.jsonl so far. */
+  metrics: Uint8Array;
 }
 
 /**
@@ -195,22 +196,53 @@ export async function restoreCheckpoint(
 ): Promise<Restored | undefined> {
   for (const step of await checkpointSteps(dir)) {
     const path = join(checkpointsOf(dir), `step-${step}`);
-    const stored = (await readJson(join(path, STATE_FILE)).catch(() => undefined)) as StoredState | undefined;
-    if (stored?.runHash === runHash && (await isSound(path, stored))) return restore(path, stored, counters);
-    context.warn(`${path} is damaged or belongs to another run: passed over`);
+    const { stored, isOld, damage } = await lookAtCheckpoint(path);
+    const [first] = damage;
+    if (first) {
+      context.warn(`${join(path, first.file)} is damaged (${inWords(first)}): the checkpoint is passed over`);
+      continue;
+    }
+    if (stored!.runHash !== runHash) {
+      context.warn(`${path} belongs to another run: passed over`);
+      continue;
+    }
+    const metrics = await metricsFor(dir, path, stored!, context);
+    if (!metrics) continue;
+    if (isOld)
+      context.warn(`${path}: written by an earlier version, its ${STATE_FILE} cannot be checked for damage`);
+    return { ...(await restore(path, stored!, counters)), metrics };
   }
   return undefined;
 }
 
-async function isSound(path: string, stored: StoredState): Promise<boolean> {
-  for (const [file, hash] of Object.entries(stored.sha256)) {
-    const at = join(path, file);
-    if (!(await exists(at)) || (await sha256File(at)) !== hash) return false;
+/** The lines of metrics that belong to a checkpoint, out of it; out of the run where it is an earlier version's. */
+async function metricsFor(
+  dir: string,
+  path: string,
+  { metricsBytes }: StoredState,
+  context: StageContext,
+): Promise<Uint8Array | undefined> {
+  if (metricsBytes === 0) return new Uint8Array();
+  const file = join(dir, METRICS_FILE);
+  const there = await readFile(file).catch(() => Buffer.alloc(0));
+  const own = await readFile(join(path, METRICS_FILE)).catch(() => undefined);
+  if (own) {
+    if (!there.subarray(0, metricsBytes).equals(own))
+      context.warn(`${file} was damaged or is gone: its lines are put back from ${path}`);
+    return own;
   }
-  return true;
+  if (endsALine(there, metricsBytes)) return there.subarray(0, metricsBytes);
+  context.warn(
+    `${file} is shorter than ${path} knows it (${there.length} instead of ${metricsBytes} bytes): passed over`,
+  );
+  return undefined;
 }
 
-async function restore(path: string, stored: StoredState, counters: LatentCounters): Promise<Restored> {
+async function restore(
+  path: string,
+  stored: StoredState,
+  counters: LatentCounters,
+): Promise<Omit<Restored, 'metrics'>> {
   const weights = await openSafetensors(join(path, WEIGHTS_FILE));
   const moments = await openSafetensors(join(path, MOMENTS_FILE));
   const parameters: Record<string, Parameters[string]> = {};

@@ -3,7 +3,6 @@
  * decoder norms in the encoder where that is exact, in SAELens's layout. Coders that settle a threshold at the end do so
  * here, on rows after the trained ones, and what leaves is measured on the same rows.
  */
-import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Architecture } from '../coders/architecture.ts';
 import type { Coder } from '../coders/base.ts';
@@ -13,8 +12,7 @@ import { WEIGHTS_FILE } from '../coders/formats/saelens.ts';
 import { architectureNamed } from '../coders/registry.ts';
 import type { TrainingCoder } from '../coders/training.ts';
 import type { StageContext } from '../context.ts';
-import { explainDisk, publishFolder, sha256File } from '../files.ts';
-import { partOf, removeParts } from '../parts.ts';
+import { sha256File, writeFolder } from '../files.ts';
 import * as tf from '../tensor/tf.ts';
 import { type Calibration, calibrate, type FollowingRows, measureExported } from './calibrate.ts';
 import { deadWindow } from './dead-latents.ts';
@@ -110,16 +108,8 @@ export async function writeExported(
 }
 
 async function write(coder: Coder, dir: string, firingRate: Float64Array): Promise<string> {
-  const part = partOf(dir);
-  try {
-    await removeParts(dir, 'all');
-    await mkdir(part, { recursive: true });
+  return writeFolder(dir, 'all', async (part) => {
     await saveCoder(coder, part, { firingRate });
-    const weights = await sha256File(join(part, WEIGHTS_FILE));
-    await publishFolder(part, dir);
-    return weights;
-  } catch (error) {
-    await rm(part, { recursive: true, force: true }).catch(() => undefined);
-    throw explainDisk(error, dir);
-  }
+    return sha256File(join(part, WEIGHTS_FILE));
+  });
 }

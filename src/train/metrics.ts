@@ -8,7 +8,7 @@
 import { type FileHandle, open } from 'node:fs/promises';
 import type { StepResult } from '../coders/training.ts';
 import { explainedVariance } from '../explained-variance.ts';
-import { explainDisk } from '../files.ts';
+import { explainDisk, writeFileAtomically } from '../files.ts';
 import type { HookWidth } from '../shards/block-source.ts';
 import { assertMayPublish } from '../write-guard.ts';
 import { widthOf } from './hooks.ts';
@@ -121,7 +121,10 @@ function explainedByTarget(
   return Object.fromEntries(entries);
 }
 
-/** metrics.jsonl, cut to what a checkpoint knows when a run goes on. */
+/** Name of the file in a run's folder. */
+export const METRICS_FILE = 'metrics.jsonl';
+
+/** metrics.jsonl, brought to what a checkpoint knows when a run goes on. */
 export class MetricsFile {
   readonly #file: FileHandle;
   readonly #path: string;
@@ -133,11 +136,13 @@ export class MetricsFile {
     this.#bytes = bytes;
   }
 
-  /** Opens `path`; what lies beyond `bytes` was written after the checkpoint and is cut off. */
-  static async open(path: string, bytes: number): Promise<MetricsFile> {
-    const file = await open(path, 'a+');
-    await file.truncate(bytes);
-    return new MetricsFile(path, file, bytes);
+  /**
+   * Begins `path` anew with `lines`, those that a checkpoint knows of: whatever was written after it is dropped, whatever
+   * became of the others is mended. It is a new file, for the old one may have a name elsewhere (jobs/elsewhere.ts).
+   */
+  static async open(path: string, lines: Uint8Array): Promise<MetricsFile> {
+    await writeFileAtomically(path, lines);
+    return new MetricsFile(path, await open(path, 'a'), lines.length);
   }
 
   /** Length of what has been written. */

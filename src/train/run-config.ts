@@ -8,9 +8,13 @@ import { checkedConfig } from '../coders/checked-config.ts';
 import { type CoderConfig, coderConfig } from '../coders/config.ts';
 import { trainableNamed } from '../coders/registry.ts';
 import type { CoderHooks } from '../coders/training.ts';
+import type { StageContext } from '../context.ts';
 import { UnfoldError } from '../errors.ts';
-import { exists, hashOf, readJson, writeJson } from '../files.ts';
+import { exists, hashOf, readJson } from '../files.ts';
+import { readSealed, writeSealed } from '../seal.ts';
 import type { BlockSource } from '../shards/block-source.ts';
+import { checkpointSteps, checkpointsOf } from './checkpoint.ts';
+import { lookAtCheckpoint } from './checkpoint-state.ts';
 import { namesOf, widthOf } from './hooks.ts';
 import { coderMetadata, type RowsOrigin } from './metadata.ts';
 import type { TrainSettings } from './settings.ts';
@@ -67,11 +71,24 @@ function widths({ in: inputs, out }: CoderHooks): Record<string, number> {
   return { d_in: widthOf(inputs), ...(out.length > 0 && { d_out: widthOf(out) }) };
 }
 
-/** Writes config.json, or makes sure that the one that is there describes the same run. */
-export async function beginRun(dir: string, config: RunConfig): Promise<void> {
+/**
+ * Writes config.json, or makes sure that the one that is there describes the same run. A damaged one is written again
+ * where nothing speaks for another run.
+ * @throws UnfoldError `run-differs`; `damaged` where it cannot be told whose the folder is
+ */
+export async function beginRun(dir: string, config: RunConfig, context: StageContext): Promise<void> {
   const path = join(dir, CONFIG);
-  if (!(await exists(path))) return writeJson(path, config);
-  const old = (await readJson(path)) as RunConfig;
+  if (!(await exists(path))) return writeSealed(path, config);
+  const todo = `remove ${path} if you are sure that the folder is of this run, or choose another --out`;
+  const old = (await readSealed(path, todo).catch((error: unknown) => {
+    if (error instanceof UnfoldError && error.kind !== 'unreadable') return error;
+    throw error;
+  })) as RunConfig | UnfoldError;
+  if (old instanceof UnfoldError) {
+    if (!(await isOfThisRun(dir, config.run))) throw old;
+    context.warn(`${path} is damaged (${old.lesson.found}): written again`);
+    return writeSealed(path, config);
+  }
   if (old.run === config.run) return;
   const changed = [...differences(old, config)];
   throw new UnfoldError('run-differs', {
@@ -80,6 +97,17 @@ export async function beginRun(dir: string, config: RunConfig): Promise<void> {
     found: `a run with ${changed.map(([key, , now]) => `${key} ${now}`).join(', ')}`,
     todo: 'choose another --out, use the old settings, or delete the folder',
   });
+}
+
+/** True if the folder holds nothing of a run, or what its checkpoints or manifest say is this one. */
+async function isOfThisRun(dir: string, run: string): Promise<boolean> {
+  const manifest = await readJson(join(dir, 'manifest.json')).catch(() => undefined);
+  const runs = [(manifest as Partial<RunConfig> | undefined)?.run];
+  for (const step of await checkpointSteps(dir)) {
+    const { stored } = await lookAtCheckpoint(join(checkpointsOf(dir), `step-${step}`), 'state');
+    runs.push(stored?.runHash);
+  }
+  return runs.every((known) => known === undefined || known === run);
 }
 
 function* differences(old: RunConfig, now: RunConfig): Generator<[string, string, string]> {

@@ -22,7 +22,7 @@ import {
   measureRows,
   measureWhitening,
 } from './measure.ts';
-import { emptySums, MetricsFile } from './metrics.ts';
+import { emptySums, METRICS_FILE, MetricsFile } from './metrics.ts';
 import { startMoments } from './optimizer.ts';
 import { BatchPreparer, type RowMaps } from './rows.ts';
 import type { RunConfig } from './run-config.ts';
@@ -91,18 +91,22 @@ async function openRun(
     const { step } = restored.state;
     context.note(`${name ? `${name}: ` : ''}going on from step ${step} of ${settings.total_steps}`);
   }
-  const { state, parameters, statistics } =
-    restored ?? (await freshStart({ settings, hooks, cfg }, measured));
+  const {
+    state,
+    parameters,
+    statistics,
+    metrics: lines,
+  } = restored ?? (await freshStart({ settings, hooks, cfg }, measured));
   const coder = createTrainingCoder(settings, cfg, parameters);
   Object.assign(coder.statistics, statistics);
-  const metrics = await MetricsFile.open(join(dir, 'metrics.jsonl'), state.metricsBytes);
+  const metrics = await MetricsFile.open(join(dir, METRICS_FILE), lines);
   return { name, dir, runHash, settings, hooks, coder, counters, state, metrics };
 }
 
 async function freshStart(
   { settings, hooks, cfg }: { settings: TrainSettings; hooks: CoderHooks; cfg: CoderConfig },
   measured: Measurements,
-): Promise<Omit<Restored, 'statistics'> & { statistics: Record<string, number> }> {
+): Promise<Restored> {
   const measures = await measured.of(settings);
   const scaled = settings.normalize_activations === 'expected_average_only_in';
   const { scales, centre, mean } = dataStatistics(hooks, measures, scaled);
@@ -115,7 +119,7 @@ async function freshStart(
   if (settings.initial_l0 !== undefined)
     await lowerBiases(parameters, settings, cfg, await measured.firstRows(hooks, state));
   startMoments(parameters, settings);
-  return { state, parameters, statistics: {} };
+  return { state, parameters, statistics: {}, metrics: new Uint8Array() };
 }
 
 /** Number of latents that are counted: those of all layers. */

@@ -10,18 +10,19 @@
 import { join, relative } from 'node:path';
 import type { StageContext } from '../context.ts';
 import { nearest, UnfoldError } from '../errors.ts';
-import { writeJson } from '../files.ts';
+import { sweepLeftovers } from '../leftovers.ts';
 import { lockDirectory } from '../lock.ts';
 import { packageVersion } from '../package-version.ts';
+import { writeSealed } from '../seal.ts';
 import type { BlockSource } from '../shards/block-source.ts';
 import type { Calibration } from './calibrate.ts';
 import { namesOf } from './hooks.ts';
 import type { RowsOrigin } from './metadata.ts';
 import type { MetricsLine } from './metrics.ts';
 import type { PlannedRun } from './run.ts';
+import { hasFinished } from './run-manifest.ts';
 import { expandSweep, refuseDifferentRows, type SweepInput } from './sweep-file.ts';
 import {
-  hasFinished,
   planRun,
   type RunOutcome,
   type TrainOptions,
@@ -93,6 +94,7 @@ export async function trainSweep(options: SweepOptions, context: StageContext): 
       return sweepResult(out, planned, outcomes);
     } finally {
       await lock.release();
+      await sweepLeftovers(out);
     }
   });
 }
@@ -168,7 +170,7 @@ async function writeManifest(
     rows: source.contentHash,
     coders: Object.fromEntries(planned.map((plan, i) => [plan.name, entryOf(out, plan, outcomes[i])])),
   };
-  await writeJson(join(out, SWEEP_FILE), manifest);
+  await writeSealed(join(out, SWEEP_FILE), manifest);
 }
 
 function entryOf(

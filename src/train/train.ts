@@ -10,11 +10,10 @@
  */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { WEIGHTS_FILE } from '../coders/formats/saelens.ts';
 import { trainableNamed } from '../coders/registry.ts';
 import { alsoStoppedBy, type StageContext } from '../context.ts';
 import type { UnfoldError } from '../errors.ts';
-import { exists, readJson, writeJson } from '../files.ts';
+import { sweepLeftovers } from '../leftovers.ts';
 import { type Lock, lockDirectory } from '../lock.ts';
 import { packageVersion } from '../package-version.ts';
 import type { BlockSource } from '../shards/block-source.ts';
@@ -26,9 +25,10 @@ import { exportCoder } from './export.ts';
 import { chooseHooks, namesOf, withHooks } from './hooks.ts';
 import { trainTogether } from './loop.ts';
 import { originOf, type RowsOrigin } from './metadata.ts';
-import type { MetricsLine } from './metrics.ts';
+import { METRICS_FILE, type MetricsLine } from './metrics.ts';
 import { closeRun, latentsOf, openRuns, type PlannedRun, type Run } from './run.ts';
 import { beginRun, runConfig } from './run-config.ts';
+import { FINAL, finishedManifestOf, writeRunManifest } from './run-manifest.ts';
 import { resolveSettings, type TrainSettings, type TrainSettingsInput } from './settings.ts';
 import { isControlled } from './settings-steering.ts';
 
@@ -78,9 +78,6 @@ interface RunManifest {
 
 /** How one of several runs ended. */
 export type RunOutcome = TrainResult | { dir: string; failure: UnfoldError };
-
-const MANIFEST = 'manifest.json';
-const FINAL = 'final';
 
 /**
  * Trains a coder on activation rows.
@@ -156,10 +153,10 @@ export async function trainRuns(
     for (const { dir } of planned) locks.push(await lockDirectory(dir, outer));
     const lost = AbortSignal.any(locks.map((lock) => lock.signal));
     const context = alsoStoppedBy(lost, outer);
-    for (const { dir, config } of planned) await beginRun(dir, config);
+    for (const { dir, config } of planned) await beginRun(dir, config, context);
     const outcomes = new Map<PlannedRun, RunOutcome>();
     for (const plan of planned) {
-      const finished = await finishedRun(plan);
+      const finished = await finishedRun(plan, context);
       if (finished) outcomes.set(plan, finished);
     }
     const open = planned.filter((plan) => !outcomes.has(plan));
@@ -168,22 +165,13 @@ export async function trainRuns(
     return planned.map((plan) => outcomes.get(plan)!);
   } finally {
     await Promise.all(locks.map((lock) => lock.release()));
+    for (const { dir } of planned) await sweepLeftovers(dir);
   }
 }
 
-/** Whether a run directory holds a finished run, of whatever settings. */
-export async function hasFinished(dir: string): Promise<boolean> {
-  return (await exists(join(dir, MANIFEST))) && (await exists(join(dir, FINAL, WEIGHTS_FILE)));
-}
-
-async function finishedRun(plan: PlannedRun): Promise<TrainResult | undefined> {
-  const { dir, config } = plan;
-  const path = join(dir, MANIFEST);
-  if (!(await exists(path))) return undefined;
-  const manifest = (await readJson(path)) as RunManifest;
-  const coderDir = join(dir, FINAL);
-  if (manifest.run !== config.run || !(await exists(join(coderDir, WEIGHTS_FILE)))) return undefined;
-  return resultOf(plan, manifest, true);
+async function finishedRun(plan: PlannedRun, context: StageContext): Promise<TrainResult | undefined> {
+  const manifest = await finishedManifestOf<RunManifest>(plan.dir, plan.config.run, context);
+  return manifest && resultOf(plan, manifest, true);
 }
 
 function resultOf(
@@ -256,7 +244,7 @@ async function finish(
     ...(calibration && { calibration }),
     weights,
   };
-  await writeJson(join(run.dir, MANIFEST), manifest);
+  await writeRunManifest(run.dir, manifest);
   return resultOf(plan, manifest, false);
 }
 
@@ -268,6 +256,6 @@ function missOf({ settings }: Run, { l0, sparsity_multiplier }: MetricsLine): st
 
 /** Of a run whose training was over before it was stopped. */
 async function lastLine(dir: string): Promise<MetricsLine> {
-  const lines = (await readFile(join(dir, 'metrics.jsonl'), 'utf8')).trimEnd().split('\n');
+  const lines = (await readFile(join(dir, METRICS_FILE), 'utf8')).trimEnd().split('\n');
   return JSON.parse(lines.at(-1)!) as MetricsLine;
 }

@@ -16,7 +16,12 @@ const TIMES = new Set([
   'steps_per_second',
   // metrics.jsonl: time since the run began
   'elapsed_seconds',
+  // the checksum of a file over itself, times included
+  'seal',
 ]);
+
+/** Lists of files with their hashes: of files that hold times or the folder's own path, too, all of which are compared themselves. */
+const LISTS = new Set(['files']);
 
 /** Names of files and folders that are not results. */
 const IGNORED: readonly RegExp[] = [
@@ -81,7 +86,10 @@ function hashOfContent(root: string, name: string, bytes: Buffer): string {
 }
 
 function withoutTimes(text: string, root: string): string {
-  const kept = JSON.stringify(JSON.parse(text), (key, value) => (TIMES.has(key) ? undefined : value));
+  const kept = JSON.stringify(JSON.parse(text), (key, value) => {
+    if (TIMES.has(key)) return undefined;
+    return LISTS.has(key) && Array.isArray(value) ? value.map(({ file }) => file) : value;
+  });
   return kept.replaceAll(shown(root), 'OUT').replaceAll(root, 'OUT');
 }
 

@@ -2,12 +2,11 @@
  * @file Coders from one layout into another: what `unfold import` and `unfold export` do. A folder appears whole or not at
  * all; what was written is opened again and must compute what the original computes.
  */
-import { mkdir, readdir, rm } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { breathe, type StageContext, silent } from '../../context.ts';
 import { internal, UnfoldError } from '../../errors.ts';
-import { explainDisk, publishFolder, sha256File } from '../../files.ts';
-import { partOf, removeParts } from '../../parts.ts';
+import { sha256File, writeFolder } from '../../files.ts';
 import { type Agreement, agreement } from './agreement.ts';
 import { type Choice, chosenEntries, chosenEntry } from './choose.ts';
 import type { CoderEntry, CoderSource, OpenOptions, WriteOptions } from './format.ts';
@@ -206,19 +205,13 @@ async function intoFolder(
       todo: 'choose another --out, or remove the folder first',
     });
   }
-  const target = resolve(out);
-  const part = partOf(target);
-  try {
-    await removeParts(target, 'dead');
-    await mkdir(part, { recursive: true });
-    const { format, coders } = await fill(part);
-    await publishFolder(part, target);
-    const files = await readdir(target, { recursive: true, withFileTypes: true });
-    const names = files.filter((file) => file.isFile()).map((file) => join(file.parentPath, file.name));
-    const moved = coders.map((coder) => ({ ...coder, dir: coder.dir.replace(part, out) }));
-    return { format, out, coders: moved, files: names.sort() };
-  } catch (error) {
-    await rm(part, { recursive: true, force: true });
-    throw explainDisk(error, out);
-  }
+  let written = '';
+  const { format, coders } = await writeFolder(out, 'dead', (part) => {
+    written = part;
+    return fill(part);
+  });
+  const files = await readdir(out, { recursive: true, withFileTypes: true });
+  const names = files.filter((file) => file.isFile()).map((file) => join(file.parentPath, file.name));
+  const moved = coders.map((coder) => ({ ...coder, dir: coder.dir.replace(written, out) }));
+  return { format, out, coders: moved, files: names.sort() };
 }

@@ -12,8 +12,10 @@ import { exclusionsOf } from '../../evaluate/exclusions.ts';
 import { layersJson, writeLayersLatents } from '../../evaluate/layers-report.ts';
 import { replacementOf } from '../../evaluate/replacement.ts';
 import { evaluationJson, writePerLatent } from '../../evaluate/report.ts';
-import { exists, readJson, writeJson } from '../../files.ts';
+import { exists, writeJson } from '../../files.ts';
+import { damageOf, recordsOf, takeInventory } from '../../inventory.ts';
 import { lockDirectory } from '../../lock.ts';
+import { readSealed, writeSealed } from '../../seal.ts';
 import { corpusSpecSchema } from '../../text/spec.ts';
 import { namedChunks } from '../split.ts';
 import type { Json, Stage, StageMessage, StageSplit } from '../stage.ts';
@@ -27,6 +29,7 @@ const settings = z.strictObject({
 });
 
 export const EVALUATION = 'evaluation.json';
+const LATENTS = 'latents.safetensors';
 
 /** What is known of one coder afterwards. */
 export interface EvaluatedCoder {
@@ -45,7 +48,7 @@ const split: StageSplit<Settings> = {
   async parts({ inputs, dir }, most) {
     const names = [...codersOf(inputs.train!.result).keys()];
     if (names.length < 2) return [];
-    const finished = await Promise.all(names.map((name) => exists(join(dir, name, EVALUATION))));
+    const finished = await Promise.all(names.map((name) => finishedEvaluation(join(dir, name))));
     const missing = names.filter((_, i) => !finished[i]);
     return namedChunks(missing, most).map(({ name, names: coders }) => ({ name, part: { coders } }));
   },
@@ -112,9 +115,17 @@ async function evaluateCoders(
 /** What was measured before the stage was stopped, or by another process. */
 async function finishedEvaluation(dir: string): Promise<EvaluatedCoder | undefined> {
   const path = join(dir, EVALUATION);
-  if (!(await exists(path))) return undefined;
-  const { metrics, tokens } = (await readJson(path)) as EvaluatedCoder;
+  if (!(await exists(path)) || !(await exists(join(dir, LATENTS)))) return undefined;
+  const json = await readSealed(path, 'run it again').catch(() => undefined);
+  if (json === undefined || (await damageOf(dir, recordsOf(json))).length > 0) return undefined;
+  const { metrics, tokens } = json as EvaluatedCoder;
   return { metrics, tokens };
+}
+
+/** Writes evaluation.json, which vouches for itself and for the file of the latents beside it. */
+async function writeEvaluation(dir: string, json: object): Promise<void> {
+  const files = await takeInventory(dir, (file) => file === LATENTS);
+  await writeSealed(join(dir, EVALUATION), { ...json, files });
 }
 
 interface How {
@@ -144,7 +155,6 @@ async function evaluateOne(
   { world, batch_contexts, dataset }: How,
   context: StageContext,
 ): Promise<EvaluatedCoder> {
-  const path = join(dir, EVALUATION);
   const { model, tokenizer, corpus } = world;
   const coder = await loadCoder(run);
   try {
@@ -152,13 +162,13 @@ async function evaluateOne(
     const replacement = replacementOf([coder]);
     if (replacement) {
       const layers = await evaluateLayers({ replacement, model, tokens: corpus, exclusions }, context);
-      await writeLayersLatents(join(dir, 'latents.safetensors'), layers);
-      await writeJson(path, layersJson(layers, { dataset }));
+      await writeLayersLatents(join(dir, LATENTS), layers);
+      await writeEvaluation(dir, layersJson(layers, { dataset }));
       return { metrics: layers.metrics, tokens: layers.tokens };
     }
     const evaluation = await evaluate({ coder, model, tokens: corpus, exclusions, batch_contexts }, context);
-    await writePerLatent(join(dir, 'latents.safetensors'), evaluation);
-    await writeJson(path, evaluationJson(evaluation, { dataset }));
+    await writePerLatent(join(dir, LATENTS), evaluation);
+    await writeEvaluation(dir, evaluationJson(evaluation, { dataset }));
     const { metrics, tokens } = evaluation;
     return { metrics, tokens };
   } finally {

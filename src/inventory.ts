@@ -78,6 +78,16 @@ export async function takeInventory(
   return records;
 }
 
+/** Lists files of a folder by name, sorted. */
+export async function recordFiles(dir: string, names: readonly string[]): Promise<FileRecord[]> {
+  const records: FileRecord[] = [];
+  for (const file of [...names].sort()) {
+    const path = join(dir, file);
+    records.push({ file, bytes: (await stat(path)).size, sha256: await hashOfFile(path) });
+  }
+  return records;
+}
+
 /** What a sound manifest lists; nothing where it lists nothing. */
 export async function listedIn(path: string): Promise<FileRecord[]> {
   const manifest = await readJson(path).catch(() => undefined);

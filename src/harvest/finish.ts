@@ -6,6 +6,7 @@ import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { StageContext } from '../context.ts';
 import { exists, sha256File, writeJson } from '../files.ts';
+import { recordFiles } from '../inventory.ts';
 import { type Manifest, writeManifest } from '../shards/manifest.ts';
 import { datasetInfo, datasetState, sidecarName } from '../shards/schema.ts';
 import { readSidecar, type Sidecar, totalStats } from '../shards/sidecar.ts';
@@ -81,7 +82,8 @@ async function writeFolder(out: string, manifest: Manifest): Promise<void> {
     content_hash,
   );
   await writeJson(join(out, 'state.json'), state);
-  await writeManifest(out, manifest);
+  const beside = ['dataset_info.json', 'state.json', ...shards.map(({ file }) => sidecarName(file))];
+  await writeManifest(out, { ...manifest, files: await recordFiles(out, beside) });
 }
 
 const listed = ({ file, first_block, blocks, rows, bytes, sha256 }: Sidecar): Manifest['shards'][number] => ({

@@ -6,7 +6,9 @@
 import { join } from 'node:path';
 import { z } from 'zod';
 import { UnfoldError } from '../errors.ts';
-import { exists, hashOf, readJson, writeJson } from '../files.ts';
+import { exists, hashOf } from '../files.ts';
+import { fileRecordSchema } from '../inventory.ts';
+import { readSealed, writeSealed } from '../seal.ts';
 
 const shardSchema = z.object({
   file: z.string(),
@@ -52,6 +54,10 @@ const manifestSchema = z.object({
   /** Per hook, over all rows, from the float32 values; filled in at the end. */
   mean_norm: z.record(z.string(), z.number().nullable()),
   shards: z.array(shardSchema),
+  /** The other files of the folder: sidecars, and those of a `datasets` folder. Not in manifests of earlier versions. */
+  files: z.array(fileRecordSchema).optional(),
+  /** See seal.ts. */
+  seal: z.string().optional(),
 });
 
 /** See {@link manifestSchema}'s fields. */
@@ -64,8 +70,8 @@ export const MANIFEST = 'manifest.json';
 export async function readManifest(dir: string): Promise<Manifest | undefined> {
   const path = join(dir, MANIFEST);
   if (!(await exists(path))) return undefined;
-  const todo = 'choose another folder, or delete this one and harvest again';
-  const parsed = manifestSchema.safeParse(await readJson(path, todo));
+  const todo = `choose another folder; or, if this is the one, delete ${path} and run the same \`unfold harvest\` again: finished shards are kept`;
+  const parsed = manifestSchema.safeParse(await readSealed(path, todo));
   if (parsed.success) return parsed.data;
   throw new UnfoldError('bad-manifest', {
     where: path,
@@ -75,9 +81,9 @@ export async function readManifest(dir: string): Promise<Manifest | undefined> {
   });
 }
 
-/** Writes the manifest atomically. */
+/** Writes the manifest atomically, sealed. */
 export const writeManifest = (dir: string, manifest: Manifest): Promise<void> =>
-  writeJson(join(dir, MANIFEST), manifest);
+  writeSealed(join(dir, MANIFEST), manifest);
 
 /** What determines the rows, from which the content hash is made. */
 export type RowIdentity = Pick<Manifest, 'hashes' | 'hooks' | 'dtype'> & {

@@ -5,7 +5,7 @@
  */
 import { z } from 'zod';
 import { UnfoldError } from '../errors.ts';
-import { readJson } from '../files.ts';
+import { readSealed } from '../seal.ts';
 import type { HookWidth } from './block-source.ts';
 import type { HookStats } from './stats.ts';
 
@@ -47,7 +47,7 @@ export type BlockEntry = z.infer<typeof blockSchema>;
 /** Reads and checks a sidecar. */
 export async function readSidecar(path: string): Promise<Sidecar> {
   const todo = 'delete this file and run the same `unfold harvest` again: only this shard is made again';
-  const parsed = sidecarSchema.safeParse(await readJson(path, todo));
+  const parsed = sidecarSchema.safeParse(await readSealed(path, todo));
   if (parsed.success) return parsed.data;
   const found = z.prettifyError(parsed.error);
   throw new UnfoldError('bad-shard', {

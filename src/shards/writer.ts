@@ -7,8 +7,9 @@ import { createHash, type Hash } from 'node:crypto';
 import { type FileHandle, open, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { crc32 } from 'node:zlib';
-import { explainDisk, publish, writeJson } from '../files.ts';
+import { explainDisk, publish } from '../files.ts';
 import { partOf, removeParts } from '../parts.ts';
+import { writeSealed } from '../seal.ts';
 import { targetOf } from '../targets.ts';
 import type { ActivationBlock, HookWidth } from './block-source.ts';
 import { BlockEncoder, lengthOf, type Pieces } from './encode.ts';
@@ -107,7 +108,7 @@ export class ShardWriter {
       throw explainDisk(error, this.#path);
     }
     const sidecar = this.#sidecar();
-    await writeJson(join(dirname(this.#path), sidecarName(sidecar.file)), sidecar);
+    await writeSealed(join(dirname(this.#path), sidecarName(sidecar.file)), sidecar);
     return sidecar;
   }
 

@@ -3,11 +3,11 @@
  * folder, and a seal over itself. Those of earlier versions have hashes of the tensors only and no seal: they are
  * used, with a word that says so, if everything is there.
  */
-import { readdir, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { readJson } from '../files.ts';
-import { type Damage, damageOfFile, type FileRecord, fileRecordSchema, hashOfFile } from '../inventory.ts';
+import { type Damage, damageOfFile, type FileRecord, fileRecordSchema } from '../inventory.ts';
 import { sealOf } from '../seal.ts';
 import type { ControllerState } from './controller.ts';
 import type { WindowSums } from './metrics.ts';
@@ -111,17 +111,6 @@ async function damageOfOld(dir: string, hashes: Readonly<Record<string, string>>
     if (damage) damages.push(damage);
   }
   return damages;
-}
-
-/** Lists the files that lie in the folder of a checkpoint being written. */
-export async function filesOfCheckpoint(part: string): Promise<FileRecord[]> {
-  const names = (await readdir(part)).sort();
-  return Promise.all(
-    names.map(async (file) => {
-      const path = join(part, file);
-      return { file, bytes: (await stat(path)).size, sha256: await hashOfFile(path) };
-    }),
-  );
 }
 
 async function isThere(path: string): Promise<boolean> {

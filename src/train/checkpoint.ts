@@ -12,12 +12,12 @@ import type { Parameters, TrainingCoder } from '../coders/training.ts';
 import type { StageContext } from '../context.ts';
 import { UnfoldError } from '../errors.ts';
 import { writeFileAtomically, writeFolder, writeJson } from '../files.ts';
-import { inWords } from '../inventory.ts';
+import { inWords, recordFiles } from '../inventory.ts';
 import { openSafetensors } from '../model/safetensors.ts';
 import { type TensorToWrite, writeSafetensors } from '../model/safetensors-write.ts';
 import { writeSealed } from '../seal.ts';
 import * as tf from '../tensor/tf.ts';
-import { filesOfCheckpoint, lookAtCheckpoint, STATE_FILE, type StoredState } from './checkpoint-state.ts';
+import { lookAtCheckpoint, STATE_FILE, type StoredState } from './checkpoint-state.ts';
 import type { ControllerState } from './controller.ts';
 import type { LatentCounters } from './dead-latents.ts';
 import { parameter } from './initialise.ts';
@@ -93,7 +93,7 @@ export async function saveCheckpoint(
       counters: { currentTokens, previousTokens },
       statistics: coder.statistics,
       keep,
-      files: await filesOfCheckpoint(part),
+      files: await recordFiles(part, await readdir(part)),
     };
     await writeSealed(join(part, STATE_FILE), stored);
   });

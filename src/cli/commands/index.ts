@@ -23,6 +23,7 @@ import serve from './serve.ts';
 import synth from './synth.ts';
 import tokenise from './tokenise.ts';
 import train from './train.ts';
+import verify from './verify.ts';
 import worker from './worker.ts';
 
 /** All commands of `unfold`. One import and one entry each. */
@@ -38,6 +39,7 @@ export const commands: readonly CommandSpec[] = [
   importCommand,
   exportCommand,
   info,
+  verify,
   synth,
   run,
   enqueue,

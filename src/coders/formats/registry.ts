@@ -3,6 +3,7 @@
  * all layouts, and exactly one must know it. A folder that is none itself but holds folders that are (hookpoints, seeds,
  * trainers, the coders of a sweep) is a set of them.
  */
+import { realpath } from 'node:fs/promises';
 import { join } from 'node:path';
 import { UnfoldError } from '../../errors.ts';
 import { circuitTracer } from './circuit-tracer.ts';
@@ -80,7 +81,7 @@ const PASSED_OVER = ['checkpoints', 'node_modules'];
 const DEPTH = 2;
 
 async function openFolder(place: Place, options: OpenOptions): Promise<CoderSource | undefined> {
-  const found = await entriesBelow(place, options, DEPTH, '');
+  const found = await entriesBelow(place, options, DEPTH, { prefix: '', seen: new Set() });
   if (found.length === 0) return undefined;
   const names = [...new Set(found.map(({ format }) => format))];
   if (names.length > 1) {
@@ -98,14 +99,14 @@ async function entriesBelow(
   place: Place,
   options: OpenOptions,
   depth: number,
-  prefix: string,
+  { prefix, seen }: { prefix: string; seen: Set<string> },
 ): Promise<{ format: string; entry: CoderEntry }[]> {
   const all: { format: string; entry: CoderEntry }[] = [];
   const inOrder = new Intl.Collator('en', { numeric: true }).compare;
   for (const name of [...place.names].sort(inOrder)) {
     if (PASSED_OVER.includes(name) || name.startsWith('.')) continue;
     const inner = await resolved(place.join(name));
-    if (inner.kind !== 'folder') continue;
+    if (inner.kind !== 'folder' || !(await isNew(inner, seen))) continue;
     const format = await formatOf(inner, options);
     if (format) {
       const source = await format.open(inner, options);
@@ -114,9 +115,16 @@ async function entriesBelow(
         const called = isOne ? `${prefix}${name}` : `${prefix}${name}/${entry.name}`;
         all.push({ format: source.format, entry: { ...entry, name: called } });
       }
-    } else if (depth > 1) all.push(...(await entriesBelow(inner, options, depth - 1, `${prefix}${name}/`)));
+    } else if (depth > 1)
+      all.push(...(await entriesBelow(inner, options, depth - 1, { prefix: `${prefix}${name}/`, seen })));
   }
   return all;
+}
+
+/** False for a folder that was met under another name: `train` in a run's folder is a link to `train-1a2b3c4d`. */
+async function isNew({ path }: Place, seen: Set<string>): Promise<boolean> {
+  const real = await realpath(path);
+  return !seen.has(real) && seen.add(real) !== undefined;
 }
 
 function noCoder(place: Place): UnfoldError {

@@ -12,6 +12,7 @@ import { cannotExport, withCoder } from './cannot-export.ts';
 import type { CoderFormat, CoderSource, StoredTensor, WritableCoder, WriteOptions } from './format.ts';
 import { strangeFiles } from './keys.ts';
 import type { Place } from './place.ts';
+import { checkRecorded } from './recorded.ts';
 import {
   CFG_FILE,
   checkShapes,
@@ -40,6 +41,7 @@ export const saelens: CoderFormat = {
 
   async open(place: Place): Promise<CoderSource> {
     const where = place.join(CFG_FILE);
+    await checkRecorded(place.path, [CFG_FILE]);
     const { cfg, architecture, warnings } = parseConfig(await place.json(CFG_FILE), where);
     const weights = await openSafetensors(place.join(WEIGHTS_FILE));
     await weights.close();

@@ -17,6 +17,7 @@ import type { Coder, Weights } from '../base.ts';
 import { type CoderConfig, outputWidth } from '../config.ts';
 import { checkedConfig } from './checked-config.ts';
 import { heedKeys } from './keys.ts';
+import { checkRecorded } from './recorded.ts';
 import { forPlainRows, SCALER_FILE, standIn } from './saelens-checkpoint.ts';
 import { saelensKeys, writesElsewhere } from './saelens-keys.ts';
 
@@ -38,9 +39,11 @@ const storageOf = (dtype: string): Dtype => (Object.hasOwn(storage, dtype) ? sto
 /**
  * Opens a SAELens 6 directory. Weights are computed with in float32 whatever they are stored in. A training checkpoint
  * whose rows were scaled (`activation_scaler.json`) comes back folded, so that it takes plain activations.
- * @throws UnfoldError `missing-file`, `bad-coder`, `unknown-architecture`, `bad-safetensors`; the message names the file.
+ * The coder of a run or checkpoint of ours is held against the hashes that were written with it, every byte.
+ * @throws UnfoldError `missing-file`, `damaged`, `bad-coder`, `unknown-architecture`, `bad-safetensors`; the message names the file.
  */
 export async function readSaeLens(dir: string): Promise<Coder> {
+  await checkRecorded(dir);
   const cfgPath = join(dir, CFG_FILE);
   const { cfg, architecture } = parseConfig(
     await readJson(cfgPath, `give a folder with ${CFG_FILE} and ${WEIGHTS_FILE}`),

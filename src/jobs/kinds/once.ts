@@ -6,8 +6,10 @@ import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { alsoStoppedBy, type StageContext } from '../../context.ts';
 import { UnfoldError } from '../../errors.ts';
-import { exists, hashOf, readJson, writeJson } from '../../files.ts';
+import { exists, hashOf } from '../../files.ts';
+import { damageOf, type FileRecord, recordFiles } from '../../inventory.ts';
 import { lockPath } from '../../lock.ts';
+import { readSealed, writeSealed } from '../../seal.ts';
 import { hashInputs } from './inputs.ts';
 
 /** The manifest: `job.json`, or `FILE.job.json` beside a file that a job was to make. */
@@ -18,8 +20,8 @@ export interface JobFile {
   settings: string;
   /** Path → what was there (see inputs.ts). */
   inputs: Record<string, string>;
-  /** Files made, with their bytes; relative. */
-  files: Record<string, number>;
+  /** Files made, relative; those of earlier versions say how many bytes each has. */
+  files: FileRecord[] | Record<string, number>;
   result: Record<string, unknown>;
 }
 
@@ -55,12 +57,9 @@ export async function once(
     if (finished) return { ...finished, skipped: true };
     const result = await make(alsoStoppedBy(lock.signal, context));
     lock.signal.throwIfAborted();
-    const sizes = await Promise.all(
-      files.map(async (name) => [name, (await stat(join(out, name))).size] as const),
-    );
-    const made = Object.fromEntries(sizes);
+    const made = await recordFiles(out, files);
     const file: JobFile = { kind: 'unfold.job-file/1', stage, settings, inputs, files: made, result };
-    await writeJson(join(out, manifest), file);
+    await writeSealed(join(out, manifest), file);
     return { ...result, skipped: false };
   } finally {
     await lock.release();
@@ -80,7 +79,7 @@ async function finishedJob(
 ): Promise<Record<string, unknown> | undefined> {
   const path = join(out, manifest);
   if (!(await exists(path))) return undefined;
-  const found = (await readJson(path, `remove ${path} and run the job again`)) as JobFile;
+  const found = (await readSealed(path, `remove ${path} and run the job again`)) as JobFile;
   if (found.stage !== stage || found.settings !== wanted.settings) {
     throw new UnfoldError('settings-differ', {
       where: path,
@@ -90,12 +89,17 @@ async function finishedJob(
     });
   }
   if (hashOf(found.inputs) !== hashOf(wanted.inputs)) return undefined;
-  for (const [name, bytes] of Object.entries(found.files)) {
+  return (await isThere(out, found.files)) ? found.result : undefined;
+}
+
+async function isThere(out: string, files: JobFile['files']): Promise<boolean> {
+  if (Array.isArray(files)) return (await damageOf(out, files)).length === 0;
+  for (const [name, bytes] of Object.entries(files)) {
     const size = await stat(join(out, name)).then(
       (stats) => stats.size,
       () => undefined,
     );
-    if (size !== bytes) return undefined;
+    if (size !== bytes) return false;
   }
-  return found.result;
+  return true;
 }

@@ -30,9 +30,15 @@ export async function writeSealed(path: string, value: object): Promise<void> {
  */
 export async function readSealed(path: string, todo: string): Promise<unknown> {
   const value = await readJson(path, todo);
-  if (sealOf(value) !== 'broken') return value;
+  requireSeal(value, path, todo);
+  return value;
+}
+
+/** Refuses a value whose seal is broken. @throws UnfoldError `damaged` */
+export function requireSeal(value: unknown, where: string, todo: string): void {
+  if (sealOf(value) !== 'broken') return;
   throw new UnfoldError('damaged', {
-    where: path,
+    where,
     expected: 'the content that was written, by the checksum in it (seal)',
     found: 'another: the file is damaged or was edited',
     todo,

@@ -230,7 +230,7 @@ function tokensOf({ firstBlock, blocks }: PlannedShard, forward: BlockForward): 
 
 /** The manifest in the folder, which must be of this very harvest; written if there is none. */
 async function begin(out: string, manifest: Manifest): Promise<Manifest> {
-  const old = await readManifest(out);
+  const old = await readManifest(out, 'go on');
   if (old) checkSameHarvest(out, old, manifest);
   else await writeManifest(out, manifest);
   return old ?? manifest;

@@ -6,9 +6,9 @@
 import { join } from 'node:path';
 import { z } from 'zod';
 import { UnfoldError } from '../errors.ts';
-import { exists, hashOf } from '../files.ts';
+import { exists, hashOf, readJson } from '../files.ts';
 import { fileRecordSchema } from '../inventory.ts';
-import { readSealed, writeSealed } from '../seal.ts';
+import { requireSeal, writeSealed } from '../seal.ts';
 
 const shardSchema = z.object({
   file: z.string(),
@@ -66,13 +66,21 @@ export type Manifest = z.infer<typeof manifestSchema>;
 /** The name of the manifest in a folder of shards. */
 export const MANIFEST = 'manifest.json';
 
-/** The manifest in `dir`, or nothing if there is none. */
-export async function readManifest(dir: string): Promise<Manifest | undefined> {
+/**
+ * The manifest in `dir`, or nothing if there is none.
+ * @param use to `go on` with the harvest its checksum must hold; to read rows, where it is not finished nothing is read by it
+ * @throws UnfoldError `bad-manifest`, `bad-json`, `damaged`
+ */
+export async function readManifest(dir: string, use?: 'go on'): Promise<Manifest | undefined> {
   const path = join(dir, MANIFEST);
   if (!(await exists(path))) return undefined;
   const todo = `choose another folder; or, if this is the one, delete ${path} and run the same \`unfold harvest\` again: finished shards are kept`;
-  const parsed = manifestSchema.safeParse(await readSealed(path, todo));
-  if (parsed.success) return parsed.data;
+  const json = await readJson(path, todo);
+  const parsed = manifestSchema.safeParse(json);
+  if (parsed.success) {
+    if (parsed.data.complete || use === 'go on') requireSeal(json, path, todo);
+    return parsed.data;
+  }
   throw new UnfoldError('bad-manifest', {
     where: path,
     expected: 'the manifest of a harvest (unfold-shards-1)',

@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import pc from 'picocolors';
 import type { Verified } from '../../verify/verify.ts';
-import type { CommandSpec } from '../command.ts';
+import { BEGINS_AGAIN, type CommandSpec } from '../command.ts';
 import { compact } from '../terminal.ts';
 
 const command: CommandSpec = {
@@ -20,6 +20,7 @@ that nobody lists (coders of other libraries, data sets) have to be whole in the
     ['unfold verify datasets/mlp2 runs/mlp2 --json', 'shards and a training run, as JSON'],
     ['unfold verify ~/.cache/unfold', 'tokens that are kept between runs'],
   ],
+  afterStop: BEGINS_AGAIN,
   configure(command: Command) {
     command.argument('<dirs...>', 'folders of runs, stages, shards, coders, checkpoints or tokens');
   },

@@ -76,7 +76,7 @@ async function watchLive(
       );
       if (!found) break;
       seen = { flows: found.flows, workers: found.workers };
-      const [width, height] = [process.stdout.columns ?? 80, process.stdout.rows ?? 24];
+      const [width, height] = [process.stdout.columns || 80, process.stdout.rows || 24];
       table = renderFlows(found.flows, found.workers, { now: found.now, width, height, ...wanted(options) });
       draw(table);
       if (options.untilDone && found.flows.every(ended)) break;

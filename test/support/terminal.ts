@@ -1,7 +1,6 @@
 /**
  * @file Commands on a pseudo-terminal, as a person at a keyboard has them: `script` of util-linux (Debian's bsdutils, which
- * every Debian has; also on macOS with other options, where these tests are not run) makes the terminal and passes on
- * what is typed.
+ * every Debian has) makes the terminal and passes on what is typed; macOS has one with other options.
  */
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
@@ -20,14 +19,20 @@ export interface OnTerminal {
   ended: Promise<{ code: number; seconds: number }>;
 }
 
-/** Starts `unfold` with these arguments; `environment` on top of this process's. */
-export function onTerminal(args: readonly string[], environment: NodeJS.ProcessEnv = {}): OnTerminal {
+/** Starts `unfold` with these arguments; `before` is a shell's line that comes first. */
+export function onTerminal(args: readonly string[], before = 'true'): OnTerminal {
   const line = [process.execPath, unfold, ...args].map((word) => `'${word}'`).join(' ');
   const child = spawn(
     'script',
-    ['--quiet', '--flush', '--return', '--command', `exec ${line}`, '/dev/null'],
+    [
+      '--quiet',
+      '--flush',
+      '--return',
+      '--command',
+      `stty cols 120 rows 40; ${before}; exec ${line}`,
+      '/dev/null',
+    ],
     {
-      env: { ...process.env, ...environment },
       stdio: ['pipe', 'pipe', 'inherit'],
     },
   );

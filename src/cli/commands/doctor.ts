@@ -45,7 +45,7 @@ function report({ findings, can_run }: Diagnosis): string {
 }
 
 function table(findings: Finding[]): string {
-  const width = Math.max(40, (process.stdout.columns ?? 120) - 28);
+  const width = Math.max(40, (process.stdout.columns || 120) - 28);
   const rows = findings.map(({ state, name, found }) => [
     SIGNS[state],
     name,

@@ -4,6 +4,8 @@ import { fileURLToPath } from 'node:url';
 import type { Tally } from '../mutations.ts';
 import type { Ask, Say } from './mutation-child.ts';
 
+const START_MS = 60_000;
+
 const CHILD = fileURLToPath(new URL('mutation-child.ts', import.meta.url));
 
 type Subjects = Extract<Say, { subjects: unknown }>['subjects'];
@@ -77,11 +79,13 @@ export class Watched {
         child.kill('SIGKILL');
         done('silent');
       };
-      let timer = setTimeout(silent, this.#silence);
+      // A start takes seconds on a busy machine.
+      const patience = ask ? this.#silence : START_MS;
+      let timer = setTimeout(silent, patience);
       child.on('message', (message: Say) => {
         said.push(message);
         clearTimeout(timer);
-        timer = setTimeout(silent, this.#silence);
+        timer = setTimeout(silent, patience);
         if (!('next' in message)) done('answered');
       });
       child.on('exit', (code, signal) => done(signal ?? `exit ${code}`));

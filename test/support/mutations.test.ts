@@ -7,7 +7,7 @@ import { mutations } from '../../bench/mutations.ts';
 import { Watched } from '../../bench/support/mutation-watch.ts';
 
 test('of files of every kind each is read or refused', async () => {
-  const tallies = await mutations(16);
+  const tallies = await mutations(8);
   expect(tallies.size).toBeGreaterThan(10);
   for (const [kind, { tried, good, lessons, faults }] of tallies) {
     expect([kind, faults]).toEqual([kind, []]);
@@ -18,7 +18,7 @@ test('of files of every kind each is read or refused', async () => {
 
 test('a process that hangs is killed, one that aborts is told apart, and the next goes on', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'unfold-watch-'));
-  const child = new Watched(folder, 15_000);
+  const child = new Watched(folder, 4_000);
   try {
     const none = { good: 0, lessons: 0, internal: 0, tried: 1 };
     expect(await child.try({ last: 'abort' })).toMatchObject({ ...none, hangs: 0, aborts: 1 });

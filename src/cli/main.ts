@@ -6,6 +6,7 @@
 import { Command, Option } from 'commander';
 import pc from 'picocolors';
 import { pasteable } from '../invocation.ts';
+import { otherNameOf } from '../other-names.ts';
 import { packageVersion } from '../package-version.ts';
 import { BEGINS_AGAIN, type CommandIO, type CommandSpec } from './command.ts';
 import { commands } from './commands/index.ts';
@@ -81,6 +82,7 @@ function buildCommand(spec: CommandSpec, stop: Stop): Command {
     .description(paragraphs(spec.description ?? spec.summary));
   spec.configure(command);
   refuseEmptyValues(command);
+  suggestByMeaning(command);
   if (spec.usesBackend) {
     command.addOption(new Option('--backend <name>', 'where tensors live').choices(BACKENDS).default('auto'));
   }
@@ -91,6 +93,21 @@ function buildCommand(spec: CommandSpec, stop: Stop): Command {
   for (const sub of spec.subcommands ?? []) command.addCommand(buildCommand(sub, stop));
   command.addHelpText('after', `\nExamples:\n${exampleLines(spec)}`);
   return command.action(async () => runCommand(spec, command, stop));
+}
+
+/** An unknown option is answered by the name that it has here, before one that is spelled like it. */
+function suggestByMeaning(command: Command): void {
+  const own = command as unknown as { unknownOption(flag: string): void };
+  const bySpelling = own.unknownOption.bind(command);
+  own.unknownOption = (flag) => {
+    const known = command.options.map(({ long }) => (long ?? '').slice(2).replaceAll('-', '_'));
+    const meant = otherNameOf(flag, known);
+    if (meant === undefined) return bySpelling(flag);
+    const words = meant.replace(/\w+/g, (word) =>
+      known.includes(word) ? `--${word.replaceAll('_', '-')}` : word,
+    );
+    command.error(`error: unknown option '${flag}'\n(write ${words})`, { code: 'commander.unknownOption' });
+  };
 }
 
 async function runCommand(spec: CommandSpec, command: Command, stop: Stop): Promise<void> {

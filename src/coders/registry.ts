@@ -3,6 +3,7 @@
  * refused and never guessed: a coder read as the wrong architecture gives plausible nonsense.
  */
 import { UnfoldError } from '../errors.ts';
+import { otherArchitecture } from '../other-names.ts';
 import { abstopk } from './abstopk.ts';
 import type { Architecture } from './architecture.ts';
 import { batchtopk } from './batchtopk.ts';
@@ -51,7 +52,9 @@ export function architectureNamed(name: unknown, where: string): Architecture {
     todo:
       name === undefined
         ? 'cfg.json of SAELens 6 and later names its architecture; older layouts have to be converted by SAELens first'
-        : 'this architecture cannot be read yet; export the coder as one of those above if it has such a form',
+        : otherArchitecture(name)
+          ? `write ${otherArchitecture(name)}`
+          : 'this architecture cannot be read yet; export the coder as one of those above if it has such a form',
   });
 }
 

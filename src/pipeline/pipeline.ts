@@ -2,8 +2,8 @@
  * @file `unfold run`: a pipeline file becomes stages with settings, which run one after the other, each once. The same
  * stages can run as jobs elsewhere, since a stage is a function of a small message (stage.ts).
  */
-import { existsSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { existsSync, readdirSync } from 'node:fs';
+import { basename, join, resolve } from 'node:path';
 import { checked } from '../checked.ts';
 import { type StageContext, silent } from '../context.ts';
 import { nearest, UnfoldError } from '../errors.ts';
@@ -58,9 +58,24 @@ export interface PipelineResult {
 export async function readPipeline(pathOrName: string, set: readonly string[] = []): Promise<Pipeline> {
   const bundled = join(packageRoot(), 'pipelines', `${pathOrName}.yaml`);
   const found = resolvePath(pathOrName, searchPlaces());
+  if (!existsSync(found) && !existsSync(bundled)) refuseName(pathOrName);
   const source = await readYaml(!existsSync(found) && existsSync(bundled) ? bundled : found);
   for (const assignment of set) applySetting(source, assignment);
   return parsePipeline(source);
+}
+
+/** @throws UnfoldError `missing-file` for a word that is no file and no bundled pipeline, with the nearest that is */
+function refuseName(name: string): void {
+  const wanted = basename(name).replace(/\.ya?ml$/, '');
+  const known = readdirSync(join(packageRoot(), 'pipelines'))
+    .filter((file) => file.endsWith('.yaml'))
+    .map((file) => basename(file, '.yaml'));
+  throw new UnfoldError('missing-file', {
+    where: name,
+    expected: `a pipeline file (YAML), or a bundled pipeline: ${known.join(', ')}`,
+    found: 'no such file, and no bundled pipeline of this name',
+    todo: `check the path; did you mean ${nearest(wanted, known, 1)[0]}?`,
+  });
 }
 
 /** The stages of a pipeline with their settings, in order. */

@@ -6,6 +6,7 @@ import { type Document, isMap, isNode, isPair, isScalar } from 'yaml';
 import type { z } from 'zod';
 import { brief } from '../checked.ts';
 import { nearest, UnfoldError } from '../errors.ts';
+import { otherNameOf } from '../other-names.ts';
 import { parseYaml, placeAt, plainValue, readYamlFile, type YamlSource } from '../yaml.ts';
 
 export { parseYaml, type YamlSource } from '../yaml.ts';
@@ -68,11 +69,15 @@ function explainIssue(source: YamlSource, schema: z.ZodType, issue: z.core.$ZodI
   if (unknown !== undefined) {
     const known = keysAt(schema, issue.path);
     const best = nearest(unknown, known);
+    const meant = otherNameOf(unknown, known);
     return new UnfoldError('bad-pipeline', {
       ...lesson,
       expected: `one of ${known.join(', ')}`,
       found: `an unknown setting "${unknown}"`,
-      todo: `did you mean ${best.map((key) => `"${key}"`).join(' or ')}? Otherwise remove it`,
+      todo:
+        meant === undefined
+          ? `did you mean ${best.map((key) => `"${key}"`).join(' or ')}? Otherwise remove it`
+          : `write ${meant}`,
     });
   }
   return new UnfoldError('bad-pipeline', {

@@ -5,8 +5,8 @@
  */
 import { z } from 'zod';
 import { NORMALIZATIONS } from '../coders/config.ts';
-import { trainableNamed } from '../coders/registry.ts';
-import { nearest } from '../errors.ts';
+import { architectures, trainableNamed } from '../coders/registry.ts';
+import { suggestionFor } from '../other-names.ts';
 import { OPTIMIZERS } from './optimizer.ts';
 import { LR_SCHEDULES } from './schedule.ts';
 import { badSetting, refuseContradictions, refuseForTargets, refuseTwoNames } from './settings-checks.ts';
@@ -210,6 +210,13 @@ function pick(raw: Record<string, unknown>, names: string[]): Record<string, unk
   return Object.fromEntries(names.filter((name) => raw[name] !== undefined).map((name) => [name, raw[name]]));
 }
 
+/** "belongs to topk, batchtopk": where the setting is one of other architectures. */
+export function homeOf(setting: string): string | undefined {
+  const homes = architectures.filter(({ training }) => training && setting in training.settings.shape);
+  if (homes.length === 0) return undefined;
+  return `it belongs to ${homes.map(({ name }) => name).join(', ')}: set architecture, or leave it out`;
+}
+
 function refuseUnknown(raw: Record<string, unknown>, architecture: string): void {
   const known = settingNames(architecture);
   const unknown = Object.keys(raw).find((name) => raw[name] !== undefined && !known.includes(name));
@@ -218,7 +225,7 @@ function refuseUnknown(raw: Record<string, unknown>, architecture: string): void
     unknown,
     `a setting of ${architecture} training`,
     'a name that is none',
-    `perhaps ${nearest(unknown, known).join(', ')}`,
+    homeOf(unknown) ?? suggestionFor(unknown, known),
   );
 }
 

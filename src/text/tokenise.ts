@@ -1,10 +1,10 @@
 /**
  * @file A text's token ids, for looking at: from a string, a file of any size or a stream. Packing is contexts.ts's.
  */
-import { stat } from 'node:fs/promises';
 import { type StageContext, silent } from '../context.ts';
 import { UnfoldError } from '../errors.ts';
 import type { Tokenizer } from '../model/tokenizer.ts';
+import { sizeOfRegular } from '../read.ts';
 import { encodePieces } from './encode.ts';
 import { decodeText, openText } from './formats/bytes.ts';
 import { cutText } from './formats/plain.ts';
@@ -41,7 +41,11 @@ export async function tokeniseFile(
   options: TokeniseOptions = {},
   context: StageContext = silent(),
 ): Promise<TokenisedText> {
-  const bytes = await sizeOf(path);
+  const bytes = await sizeOfRegular(path, {
+    expected: 'a text file',
+    todo: 'check the path',
+    kind: 'missing-file',
+  });
   const bar = context.bar('tokenise', bytes, 'bytes');
   let done = 0;
   const advance = (more: number) => {
@@ -73,17 +77,6 @@ export async function tokeniseStream(
   context: StageContext = silent(),
 ): Promise<TokenisedText> {
   return tokeniseTexts(decodeText(bytes, where, context.signal), where, tokenizer, options);
-}
-
-async function sizeOf(path: string): Promise<number> {
-  const found = await stat(path).catch(() => undefined);
-  if (found?.isFile()) return found.size;
-  throw new UnfoldError('missing-file', {
-    where: path,
-    expected: 'a text file',
-    found: found === undefined ? 'nothing' : 'a folder',
-    todo: 'check the path',
-  });
 }
 
 async function tokeniseTexts(

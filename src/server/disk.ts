@@ -3,7 +3,7 @@
  * that a message that names `/` as its folder costs nothing; links are not followed; sizes are remembered for a minute.
  */
 import type { Dirent } from 'node:fs';
-import { lstat, readdir, statfs } from 'node:fs/promises';
+import { lstat, readdir, realpath, statfs } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 
 /** Bytes of files on disk. */
@@ -70,10 +70,21 @@ export async function runDisk(path: string): Promise<RunDisk> {
 /** Folders of runs: those that were named, and those of flows that lie on this machine; each once. */
 export async function runsDisk(named: readonly string[], outs: Iterable<string>): Promise<RunDisk[]> {
   const local = [...outs].filter((out) => !/^\w+:\/\//.test(out));
-  const paths = [...new Set([...named, ...local].map((path) => resolve(path)))].slice(0, 200);
+  const paths = await byRealPath([...named, ...local].map((path) => resolve(path)));
   const runs: RunDisk[] = [];
   for (const path of paths) runs.push(await runDisk(path));
   return runs.filter((run) => run.stages?.length || named.some((path) => resolve(path) === run.path));
+}
+
+/** The first name of each folder, whatever links lead to it. */
+async function byRealPath(paths: readonly string[]): Promise<string[]> {
+  const first = new Map<string, string>();
+  for (const path of new Set(paths)) {
+    if (first.size >= 200) break;
+    const real = await realpath(path).catch(() => path);
+    if (!first.has(real)) first.set(real, path);
+  }
+  return [...first.values()];
 }
 
 async function measure(root: string): Promise<FolderSize | undefined> {

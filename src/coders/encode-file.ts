@@ -8,6 +8,7 @@ import { explainedVariance } from '../explained-variance.ts';
 import { readFinite } from '../model/finite.ts';
 import { openSafetensors } from '../model/safetensors.ts';
 import { writeSafetensors } from '../model/safetensors-write.ts';
+import { refuseOwnInput } from '../own-input.ts';
 import * as tf from '../tensor/tf.ts';
 import type { Coder } from './base.ts';
 import type { LoadOptions } from './coder.ts';
@@ -48,6 +49,7 @@ const BATCH_ROWS = 1024;
  */
 export async function encodeFile(options: EncodeOptions, context: StageContext): Promise<EncodeResult> {
   const { input, out, tensor: name = 'input' } = options;
+  await refuseOwnInput('--out', out, [input, options.coder]);
   const { coder } = await openCoder(options.coder, options, context);
   const file = await openSafetensors(input);
   try {

@@ -2,10 +2,12 @@
  * @file `unfold evaluate` as a function for whatever a path holds: a coder of one hook, a coder over several (cross-layer
  * transcoder, crosscoder), or a set with one coder a hook, which is evaluated as the one replacement that it is.
  */
+import { join } from 'node:path';
 import { type Coder, loadCoderSet } from '../coders/coder.ts';
 import { type StageContext, silent } from '../context.ts';
 import { UnfoldError } from '../errors.ts';
 import { writeJson } from '../files.ts';
+import { refuseOwnInput } from '../own-input.ts';
 import { openShards } from '../shards/reader.ts';
 import {
   type CoderEvaluation,
@@ -35,6 +37,7 @@ export async function evaluateCoders(
   context: StageContext = silent(),
 ): Promise<CoderEvaluation | LayersCoderEvaluation> {
   checkInputs(options);
+  await refuseOwnInputs(options);
   const set = await loadCoderSet(options.coder, options, (text) => context.warn(text));
   try {
     const [coder] = set.coders;
@@ -71,6 +74,21 @@ async function onShards(
   } finally {
     await source.close();
   }
+}
+
+/** Files that are written, held against those that are read. */
+async function refuseOwnInputs(options: EvaluateCoderOptions): Promise<void> {
+  const { coder, shards, tokens, dataset } = options;
+  const ofCoder = ['', 'final'].flatMap((folder) =>
+    ['cfg.json', 'sae_weights.safetensors'].map((name) => join(coder, folder, name)),
+  );
+  const files = {
+    '--out': options.out,
+    '--per-token': options.per_token,
+    '--per-latent': options.per_latent,
+  };
+  for (const [option, file] of Object.entries(files))
+    await refuseOwnInput(option, file, [...ofCoder, shards, tokens, dataset]);
 }
 
 /** Options that mean one hook. */

@@ -10,6 +10,7 @@ import { exists } from '../files.ts';
 import { openInputs } from '../harvest/inputs.ts';
 import { liveSource } from '../harvest/live.ts';
 import { harvestSchema } from '../harvest/settings.ts';
+import { refuseOwnInput } from '../own-input.ts';
 import type { TextChanges } from '../text/spec.ts';
 import { namedHooks } from './hooks.ts';
 import type { TrainSettingsInput } from './settings.ts';
@@ -79,6 +80,7 @@ async function onRows<T>(
   }
   if (shards !== undefined) {
     refuseText(flags);
+    await refuseOwnInput('--out', flags.out, [shards]);
     return use({ rows: shards });
   }
   if (dataset === undefined || hooks.length === 0)

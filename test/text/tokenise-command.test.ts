@@ -1,6 +1,7 @@
 /** @file `unfold tokenise`: what it prints, and what it refuses. */
 import { expect, test } from 'vitest';
 import command from '../../src/cli/commands/tokenise.ts';
+import { buildProgram } from '../../src/cli/main.ts';
 import { silent } from '../../src/context.ts';
 
 async function run(
@@ -15,7 +16,7 @@ async function run(
   const context = silent();
   const emit = (value: unknown) => void emitted.push(value);
   const io = { context, json, leaveQuietly: () => context.signal, print, emit };
-  await command.run([], { model: 'checkpoints/novels-4l', limit: '100', ...options }, io);
+  await command.run([], { model: 'checkpoints/novels-4l', limit: 100, ...options }, io);
   return { emitted, printed };
 }
 
@@ -34,7 +35,7 @@ test('--special and --prepend-bos change what they say', async () => {
 });
 
 test('the table shows spaces and line ends, up to the limit, and counts', async () => {
-  const { printed } = await run({ text: ' time\n\nx', limit: '2' }, false);
+  const { printed } = await run({ text: ' time\n\nx', limit: 2 }, false);
   expect(printed).toContain('" time"');
   expect(printed).toContain('"\\n"');
   expect(printed).toMatch(/… and 2 more/);
@@ -43,8 +44,12 @@ test('the table shows spaces and line ends, up to the limit, and counts', async 
 
 test.each([
   [{ text: 'a', file: 'b' }, /one of --text, --file/],
-  [{ text: 'a', limit: 'x' }, /--limit/],
   [{ file: 'no/such/file.txt' }, /no\/such\/file\.txt/],
 ])('%j is refused with a lesson', async (options, message) => {
   await expect(run(options)).rejects.toThrow(message);
+});
+
+test('--limit has to be a number', async () => {
+  const argv = 'tokenise --model checkpoints/novels-4l --text a --limit x'.split(' ');
+  await expect(buildProgram().parseAsync(argv, { from: 'user' })).rejects.toThrow(/--limit/);
 });

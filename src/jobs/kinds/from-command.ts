@@ -11,7 +11,7 @@ import harvest from '../../cli/commands/harvest.ts';
 import synth from '../../cli/commands/synth.ts';
 import train from '../../cli/commands/train.ts';
 import { ENQUEUE_FLAGS } from '../../cli/enqueue-options.ts';
-import { numberIn, positive } from '../../cli/values.ts';
+import { number, positive } from '../../cli/values.ts';
 import { internal } from '../../errors.ts';
 import type { JobRequest } from './kind.ts';
 
@@ -41,7 +41,7 @@ can mend (which is not tried again), or memory left behind.`,
   configure(command: Command) {
     command
       .requiredOption('--out <dir>', 'folder that every worker sees')
-      .option('--seconds <x>', 'of work', numberIn({ least: 0, most: 86_400 }), 5)
+      .option('--seconds <x>', 'of work', number, 5)
       .option('--steps <n>', 'with a checkpoint after each (default: one a second)', positive)
       .option('--busy', 'compute without pause instead of waiting')
       .option('--tokens <n>', 'tokens that it says it has seen', positive)

@@ -40,11 +40,34 @@ interface Given {
 
 /** @throws UnfoldError `bad-setting` naming both of two settings that contradict each other */
 export function refuseSteering(s: TrainSettings, given: Given): void {
+  refuseIdle(s, given);
   refuseTarget(s);
   refuseSchedules(s, given);
   refuseOptimizer(s);
   refuseStart(s, given);
   refuseWhitening(s, given);
+}
+
+/** Settings that were written and change nothing beside the others. */
+function refuseIdle(s: TrainSettings, { isSet }: Given): void {
+  const idle: readonly (readonly [setting: string, needs: string, isIdle: boolean])[] = [
+    ['lr_end', 'lr_scheduler_name: cosineannealing', s.lr_scheduler_name === 'constant'],
+    [
+      'n_restart_cycles',
+      'lr_scheduler_name: cosineannealingwarmrestarts',
+      // A pipeline fills in the default.
+      s.lr_scheduler_name !== 'cosineannealingwarmrestarts' && s.n_restart_cycles !== 1,
+    ],
+    ['resample_dead_steps', 'resample_steps', s.resample_steps === null],
+  ];
+  const [setting, needs] = idle.find(([name, , isIdle]) => isIdle && isSet(name)) ?? [];
+  if (setting !== undefined)
+    throw badSetting(
+      setting,
+      `${needs} beside it`,
+      `${setting} alone, which changes nothing`,
+      `set ${needs}, or leave ${setting} out`,
+    );
 }
 
 function refuseTarget(s: TrainSettings): void {

@@ -71,6 +71,10 @@ describe('settings that steer a run', () => {
     expect(resolve({ architecture: 'jumprelu', l0_warm_up_steps: 7 }).l1_warm_up_steps).toBe(7);
     expect(resolve({ k: 8, k_anneal_steps: '50%' })).toMatchObject({ k_start: 16, k_anneal_steps: 244 });
     expect(resolve({ k: 8, resample_steps: 100 }).resample_dead_steps).toBe(50);
+    for (const idle of [{ lr_end: 1e-5 }, { n_restart_cycles: 2 }, { resample_dead_steps: 5 }])
+      expect(() => resolve({ k: 8, ...idle })).toThrow(/changes nothing/);
+    const cosine = { lr_scheduler_name: 'cosineannealingwarmrestarts', n_restart_cycles: 2, lr_end: 1e-5 };
+    expect(() => resolve({ k: 8, ...cosine })).not.toThrow();
   });
 
   it('leave the target of a quadratic loss to the loss', () => {

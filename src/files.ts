@@ -4,9 +4,10 @@
  */
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { type FileHandle, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
+import { type FileHandle, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { UnfoldError } from './errors.ts';
+import { makeFolder } from './folders.ts';
 import { partOf, removeParts } from './parts.ts';
 import { parseJson, readText } from './read.ts';
 import { besideFolder, targetOf } from './targets.ts';
@@ -28,7 +29,7 @@ export async function writeAtomically(
   const target = await targetOf(path);
   const part = partOf(target);
   try {
-    await mkdir(dirname(target), { recursive: true });
+    await makeFolder(dirname(target));
     await sweepParts(target);
     const file = await open(part, 'w');
     try {
@@ -77,7 +78,7 @@ export async function writeFolder<T>(
     const name = await besideFolder(target);
     await removeParts(name, parts);
     part = partOf(name);
-    await mkdir(part, { recursive: true });
+    await makeFolder(part);
     const result = await fill(part);
     await publishFolder(part, target);
     return result;
@@ -171,13 +172,15 @@ const UNWRITABLE: Readonly<Record<string, string>> = {
 /** ENOSPC, EDQUOT and EFBIG become a lesson, and so does a place that cannot be written to; anything else passes through. */
 export function explainDisk(error: unknown, path: string): unknown {
   const { code: given, syscall } = (error ?? {}) as NodeJS.ErrnoException;
-  // Node's recursive mkdir says so of a read-only file system.
-  const code = given === 'ENOENT' && syscall === 'mkdir' ? 'EROFS' : String(given);
-  if (Object.hasOwn(UNWRITABLE, code))
+  const code = String(given);
+  const known = Object.hasOwn(UNWRITABLE, code) ? UNWRITABLE[code] : undefined;
+  // Of a folder whose parent is there (folders.ts): a file system of the system's own, such as /proc.
+  const meaning = code === 'ENOENT' && syscall === 'mkdir' ? 'no folder can be made there' : known;
+  if (meaning !== undefined)
     return new UnfoldError('not-writable', {
       where: path,
       expected: 'a place that can be written to',
-      found: `${code}: ${UNWRITABLE[code]}`,
+      found: `${code}: ${meaning}`,
       todo: 'choose another folder, or mend its permissions',
       cause: error,
     });

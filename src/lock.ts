@@ -3,11 +3,12 @@
  * lock/holder.ts (same machine: at once), lock/watch.ts (another machine: its heartbeat has stood still for a minute of
  * our own clock), lock/lock-file.ts (one of many contenders wins). Clocks of different machines are never compared.
  */
-import { mkdirSync, readdirSync, rmSync } from 'node:fs';
+import { readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { UnfoldError } from './errors.ts';
 import { explainDisk } from './files.ts';
+import { makeFolderSync } from './folders.ts';
 import { type Holder, isStopped, look } from './lock/holder.ts';
 import { judge, LockFile } from './lock/lock-file.ts';
 import { forget } from './lock/watch.ts';
@@ -104,7 +105,7 @@ function claimRange(path: string, range: ShardRange, lost: () => void): LockFile
 
 function makeFolder(path: string): void {
   try {
-    mkdirSync(path, { recursive: true });
+    makeFolderSync(path);
   } catch (error) {
     throw explainDisk(error, path);
   }

@@ -2,8 +2,9 @@
  * @file The machine as far as it decides what Unfold can do: Node, processor, memory, disk.
  */
 import { readFileSync } from 'node:fs';
-import { mkdir, statfs } from 'node:fs/promises';
+import { statfs } from 'node:fs/promises';
 import os from 'node:os';
+import { makeFolder } from '../folders.ts';
 import { cacheFolder } from '../tensor/install/paths.ts';
 import type { Finding, State } from './contract.ts';
 
@@ -73,7 +74,7 @@ async function diskFindings(): Promise<Finding[]> {
 
 async function diskFinding(name: string, path: string): Promise<Finding> {
   try {
-    await mkdir(path, { recursive: true });
+    await makeFolder(path);
     const { bavail, bsize } = await statfs(path);
     const free = bavail * bsize;
     const found = `${gigabytes(free)} free (${path})`;

@@ -4,10 +4,11 @@
  * begun, under the same locks, so that nothing is made twice. Redis remembers for some weeks where each key was queued; what it forgets is made again, no more.
  */
 import { constants } from 'node:fs';
-import { access, copyFile, link, mkdir, open, readdir, rm } from 'node:fs/promises';
+import { access, copyFile, link, open, readdir, rm } from 'node:fs/promises';
 import { basename, dirname, isAbsolute, join, relative } from 'node:path';
 import type { StageContext } from '../context.ts';
 import { exists, explainDisk, publish } from '../files.ts';
+import { makeFolder } from '../folders.ts';
 import { lockDirectory } from '../lock.ts';
 import { partOf } from '../parts.ts';
 import { finishedManifest, stageDirectory } from '../pipeline/run-stage.ts';
@@ -113,7 +114,7 @@ async function linkFolder(from: string, to: string): Promise<void> {
 async function linkFile(from: string, to: string): Promise<void> {
   const target = await targetOf(to);
   const part = partOf(target);
-  await mkdir(dirname(target), { recursive: true });
+  await makeFolder(dirname(target));
   try {
     await link(from, part).catch(() => copyDurably(from, part));
     await publish(part, to);

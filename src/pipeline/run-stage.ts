@@ -4,11 +4,12 @@
  * written last, is what makes the folder count: it lists every file with its hash. A finished one whose files agree is left
  * alone; damaged files are named, removed and made again.
  */
-import { mkdir, readdir, rename, rm, symlink } from 'node:fs/promises';
+import { readdir, rename, rm, symlink } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { alsoStoppedBy, type StageContext } from '../context.ts';
 import { UnfoldError } from '../errors.ts';
 import { exists, readJson, writeJson } from '../files.ts';
+import { makeFolder } from '../folders.ts';
 import { type Damage, damageOf, inWords, recordsOf, takeInventory } from '../inventory.ts';
 import { sweepLeftovers } from '../leftovers.ts';
 import { lockDirectory } from '../lock.ts';
@@ -186,7 +187,7 @@ const CLOCK = /^\.seconds(-[\w.-]+)?\.json$/;
 
 /** Seconds spent in a stage or a part of it over all its attempts; an attempt that is killed outright is not counted. */
 async function startClock(dir: string, part?: string) {
-  await mkdir(dir, { recursive: true });
+  await makeFolder(dir);
   const path = join(dir, part === undefined ? '.seconds.json' : `.seconds-${part}.json`);
   const before = await secondsIn(path);
   const began = performance.now();

@@ -2,11 +2,12 @@
  * @file Artifacts in a folder, local or shared between machines. A file is written beside its name under one of its own
  * (parts.ts), fsynced, and renamed, or linked where it must be the first: atomic on local disks and on NFS.
  */
-import { link, lstat, mkdir, open, readdir, rm, rmdir } from 'node:fs/promises';
+import { link, lstat, open, readdir, rm, rmdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { Readable } from 'node:stream';
 import { stateOf } from '../digests.ts';
 import { publish, sweepParts, syncFolder } from '../files.ts';
+import { makeFolder } from '../folders.ts';
 import { partOf } from '../parts.ts';
 import { targetOf } from '../targets.ts';
 import { assertMayPublish } from '../write-guard.ts';
@@ -64,7 +65,7 @@ export class FileStore implements ArtifactStore {
     const part = partOf(target);
     const source = await openSource(from, options.signal);
     try {
-      await mkdir(dirname(target), { recursive: true });
+      await makeFolder(dirname(target));
       await sweepParts(target);
       await write(part, source, options);
       if (!options.ifAbsent) await publish(part, target);

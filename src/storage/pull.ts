@@ -3,12 +3,13 @@
  * not fetched again, and each file appears whole or not at all.
  */
 import { createHash } from 'node:crypto';
-import { mkdir, open, rename, rm, statfs } from 'node:fs/promises';
+import { open, rename, rm, statfs } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Readable } from 'node:stream';
 import type { StageContext } from '../context.ts';
 import { UnfoldError } from '../errors.ts';
 import { sha256File, sweepParts, syncFolder } from '../files.ts';
+import { makeFolder } from '../folders.ts';
 import { partOf } from '../parts.ts';
 import { targetOf } from '../targets.ts';
 import { damaged, explainFile } from './lessons.ts';
@@ -124,7 +125,7 @@ async function fetchFile(store: ArtifactStore, file: Wanted, dir: string, how: H
   const target = await targetOf(path);
   const part = partOf(target);
   try {
-    await mkdir(dirname(target), { recursive: true });
+    await makeFolder(dirname(target));
     await sweepParts(target);
     const { sha256, bytes } = await receive(await store.read(file.stored), part, how);
     if (bytes !== file.bytes && (await hasChanged(store, file)) === false)
@@ -178,7 +179,7 @@ async function receive(stream: Readable, part: string, { tally, signal }: How) {
 async function checkRoom(dir: string, files: readonly StoredFile[]): Promise<void> {
   const needed = files.reduce((sum, { bytes }) => sum + bytes, 0);
   if (needed === 0) return;
-  await mkdir(dir, { recursive: true }).catch((error: unknown) => {
+  await makeFolder(dir).catch((error: unknown) => {
     throw explainFile(error, dir);
   });
   const { bavail, bsize } = await statfs(dir);

@@ -6,10 +6,11 @@
  *   scratch/HASH-OF-URL/state/STAGE-KEY8.*   who uses them, what is known of them
  */
 import { randomUUID } from 'node:crypto';
-import { mkdir, readdir, rename, rm, stat, statfs, utimes, writeFile } from 'node:fs/promises';
+import { readdir, rename, rm, stat, statfs, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { StageContext } from '../context.ts';
 import { exists, sha256, writeFileAtomically } from '../files.ts';
+import { makeFolder } from '../folders.ts';
 import { lockPath } from '../lock.ts';
 import { numberFromEnvironment } from '../number-text.ts';
 import { readFolder } from './local-folder.ts';
@@ -39,8 +40,8 @@ export class Scratch {
   static async open(root: string, url: string, context: StageContext): Promise<Scratch> {
     const own = join(root, sha256(url).slice(0, 16));
     const scratch = new Scratch(root, own, context);
-    await mkdir(scratch.run, { recursive: true });
-    await mkdir(scratch.#state, { recursive: true });
+    await makeFolder(scratch.run);
+    await makeFolder(scratch.#state);
     await writeFileAtomically(join(own, 'place'), `${url}\n`);
     return scratch;
   }

@@ -3,10 +3,10 @@
  * store, its inputs and its own unfinished work are fetched into a scratch folder, finished files are pushed while it
  * works, and what is left at the end, `stage.json` last.
  */
-import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { StageContext } from '../context.ts';
 import { UnfoldError } from '../errors.ts';
+import { makeFolder } from '../folders.ts';
 import { assertMayPublish } from '../write-guard.ts';
 import { storeOf } from './open.ts';
 import { checkpointOf } from './order.ts';
@@ -112,7 +112,7 @@ async function work<T>(
   const recordPath = scratch.recordOf(folder);
   const mine = await OwnFolder.open({ store, folder, dir: workspace.dir, recordPath, own });
   await scratch.alone(folder, () => mine.fetch(context));
-  await mkdir(workspace.dir, { recursive: true });
+  await makeFolder(workspace.dir);
   await scratch.setUnpushed(folder, true);
   const pushing = keepPushing(mine, pushSeconds, context);
   let failure: { error: unknown } | undefined;

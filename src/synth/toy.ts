@@ -1,8 +1,8 @@
 /** @file The toy models behind `unfold synth --toy`: one for each sparsity, a picture of all, and their numbers. */
-import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { StageContext } from '../context.ts';
 import { writeJson } from '../files.ts';
+import { makeFolder } from '../folders.ts';
 import { drawSuperposition } from './picture.ts';
 import { superposition, type ToyResult } from './superposition.ts';
 
@@ -35,7 +35,7 @@ export async function runToy(
     bar.update(models.length);
   }
   bar.finish();
-  await mkdir(out, { recursive: true });
+  await makeFolder(out);
   const picture = join(out, 'superposition.svg');
   await drawSuperposition(picture, models);
   await writeJson(join(out, 'superposition.json'), { models });

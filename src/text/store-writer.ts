@@ -3,10 +3,11 @@
  * is tokenised. A file is fsynced and renamed before its JSON is written.
  */
 import { createHash } from 'node:crypto';
-import { type FileHandle, mkdir, open, rm } from 'node:fs/promises';
+import { type FileHandle, open, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { internal } from '../errors.ts';
 import { explainDisk, publish, sha256, writeJson } from '../files.ts';
+import { makeFolder } from '../folders.ts';
 import { partOf, removeParts } from '../parts.ts';
 import { targetOf } from '../targets.ts';
 import {
@@ -138,7 +139,7 @@ class FileWriter extends Writer implements StoreWriter {
     try {
       const target = await targetOf(path);
       const part = partOf(target);
-      await mkdir(dirname(target), { recursive: true });
+      await makeFolder(dirname(target));
       await removeParts(target, 'dead');
       return new FileWriter(path, part, await open(part, 'wx'), settings);
     } catch (error) {

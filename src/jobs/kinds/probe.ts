@@ -6,7 +6,7 @@
  * The folder: `probe.json` (settings, result; written last, once), `starts.log` (a JSON line for each start, resumption,
  * end and skip, with process and host), `step.json` while it is under way.
  */
-import { appendFile, mkdir, readFile, rm } from 'node:fs/promises';
+import { appendFile, readFile, rm } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { setImmediate, setTimeout as sleep } from 'node:timers/promises';
@@ -14,6 +14,7 @@ import { z } from 'zod';
 import type { StageContext } from '../../context.ts';
 import { UnfoldError } from '../../errors.ts';
 import { exists, hashOf, readJson, writeJson } from '../../files.ts';
+import { makeFolder } from '../../folders.ts';
 import { lockDirectory } from '../../lock.ts';
 import { type JobKind, type JobRequest, known, requestOf } from './kind.ts';
 import { jobFolder } from './place.ts';
@@ -59,7 +60,7 @@ export const probe: JobKind<ProbeSettings> = {
   visible: () => [],
   finished: async (settings, out) => (await finishedProbe(settings, out)) !== undefined,
   async run(settings, out, context) {
-    await mkdir(out, { recursive: true });
+    await makeFolder(out);
     const lock = await lockDirectory(out, context);
     try {
       const finished = await finishedProbe(settings, out);

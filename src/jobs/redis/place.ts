@@ -3,12 +3,13 @@
  * the kernel limits to about 100 bytes.
  */
 import { existsSync, readFileSync } from 'node:fs';
-import { lstat, mkdir, readFile } from 'node:fs/promises';
+import { lstat, readFile } from 'node:fs/promises';
 import { homedir, hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { UnfoldError } from '../../errors.ts';
 import { sha256 } from '../../files.ts';
+import { makeFolder } from '../../folders.ts';
 
 /** sun_path holds 104 bytes on macOS, 108 on Linux. */
 const LONGEST_SOCKET = 100;
@@ -82,7 +83,7 @@ function socketPath(folder: string, env: NodeJS.ProcessEnv): string {
  */
 export async function makePrivateFolder(path: string): Promise<void> {
   try {
-    await mkdir(path, { recursive: true, mode: 0o700 });
+    await makeFolder(path, 0o700);
   } catch (cause) {
     throw new UnfoldError('bad-queue', {
       where: path,

@@ -1,11 +1,12 @@
 /** @file How a worker is to work, and what it was in the end. */
 
 import { constants } from 'node:fs';
-import { access, mkdir } from 'node:fs/promises';
+import { access } from 'node:fs/promises';
 import { tmpdir, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { UnfoldError } from '../../errors.ts';
+import { makeFolder } from '../../folders.ts';
 
 /** How a worker works. */
 export interface WorkerOptions {
@@ -95,7 +96,7 @@ export interface WorkerSummary {
 /** @throws UnfoldError `bad-setting` */
 export async function makeScratch(dir: string): Promise<void> {
   try {
-    await mkdir(dir, { recursive: true });
+    await makeFolder(dir);
     await access(dir, constants.W_OK);
   } catch (cause) {
     throw new UnfoldError('bad-setting', {

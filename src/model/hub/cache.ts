@@ -3,9 +3,10 @@
  * `snapshots/COMMIT/` (links to them under their names), `refs/` (branches and tags to commits) and `.no_exist/`
  * (files a commit is known not to have).
  */
-import { copyFile, mkdir, readFile, symlink } from 'node:fs/promises';
+import { copyFile, readFile, symlink } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
 import { exists, writeFileAtomically } from '../../files.ts';
+import { makeFolder } from '../../folders.ts';
 import { cachedIds, type HubReference, isCommit } from './reference.ts';
 
 /** A model's folder in the cache. */
@@ -41,7 +42,7 @@ export class ModelCache {
   async link(commit: string, file: string, blob: string): Promise<void> {
     const path = join(this.snapshot(commit), file);
     if (await exists(path)) return;
-    await mkdir(dirname(path), { recursive: true });
+    await makeFolder(dirname(path));
     try {
       await symlink(relative(dirname(path), blob), path);
     } catch (error) {

@@ -5,13 +5,14 @@
  */
 import { createHash } from 'node:crypto';
 import { createWriteStream } from 'node:fs';
-import { mkdir, readFile, rename, rm, stat, statfs } from 'node:fs/promises';
+import { readFile, rename, rm, stat, statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import type { Dispatcher } from 'undici';
 import type { ProgressBar, StageContext } from '../../context.ts';
 import { UnfoldError } from '../../errors.ts';
 import { exists, explainDisk, sha256File } from '../../files.ts';
+import { makeFolder } from '../../folders.ts';
 import { lockPath } from '../../lock.ts';
 import { assertMayPublish } from '../../write-guard.ts';
 import { flat, isPassing, openBody, pause, type RemoteFile } from './client.ts';
@@ -34,7 +35,7 @@ export async function download(
   settings: HubSettings,
   context: StageContext,
 ): Promise<void> {
-  await mkdir(dirname(path), { recursive: true });
+  await makeFolder(dirname(path));
   const lock = await lockPath(`${path}.lock`, { signal: context.signal, wait: Number.POSITIVE_INFINITY });
   try {
     if (await exists(path)) return;

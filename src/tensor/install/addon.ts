@@ -3,11 +3,12 @@
  * one call of the compiler with the headers of the npm package `node-api-headers` does it: node-gyp, Python and the
  * headers of this very Node (which node-gyp would download) are not needed.
  */
-import { mkdir, symlink } from 'node:fs/promises';
+import { symlink } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import type { StageContext } from '../../context.ts';
 import { UnfoldError } from '../../errors.ts';
+import { makeFolder } from '../../folders.ts';
 import { runProgram } from './process.ts';
 import { unzip } from './unzip.ts';
 
@@ -63,7 +64,7 @@ function placeInDeps(member: string, deps: string): string | undefined {
 export async function buildAddon(packageFolder: string, context: StageContext): Promise<void> {
   const { include_dir } = createRequire(import.meta.url)('node-api-headers') as { include_dir: string };
   const compiler = process.env.CXX || 'g++';
-  await mkdir(join(packageFolder, 'lib', `napi-v${NAPI}`), { recursive: true });
+  await makeFolder(join(packageFolder, 'lib', `napi-v${NAPI}`));
   const args = [
     ...['-std=c++17', '-O2', '-fPIC', '-shared', '-w', `-DNAPI_VERSION=${NAPI}`, '-DBUILDING_NODE_EXTENSION'],
     ...[`-I${include_dir}`, '-Ideps/include', 'binding/tfjs_backend.cc', 'binding/tfjs_binding.cc'],

@@ -2,12 +2,13 @@
  * @file A large file from the network: goes on where an earlier attempt stopped (HTTP Range), shows progress, and is
  * only given its name once its SHA-256 is right.
  */
-import { mkdir, open, rename, rm, stat } from 'node:fs/promises';
+import { open, rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ProgressBar, StageContext } from '../../context.ts';
 import { UnfoldError } from '../../errors.ts';
 import { exists, explainDisk, sha256File } from '../../files.ts';
+import { makeFolder } from '../../folders.ts';
 import { get } from './http.ts';
 
 /** Attempts that may bring no new byte before giving up; one that brings some starts the count again. */
@@ -32,7 +33,7 @@ export interface DownloadRequest {
 export async function download(wanted: DownloadRequest, context: StageContext): Promise<void> {
   if ((await exists(wanted.path)) && (await sha256File(wanted.path)) === wanted.sha256) return;
   const part = `${wanted.path}.part`;
-  await mkdir(dirname(part), { recursive: true });
+  await makeFolder(dirname(part));
   await fetchAll(wanted, part, context);
   const found = await sha256File(part);
   if (found !== wanted.sha256) {

@@ -2,11 +2,12 @@
  * @file A folder with its own `node_modules`, filled beside its place and renamed into it when everything in it is
  * known to work: an installation that was cut off never looks like one.
  */
-import { mkdir, open, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { open, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { StageContext } from '../../context.ts';
 import { UnfoldError } from '../../errors.ts';
 import { writeJson } from '../../files.ts';
+import { makeFolder } from '../../folders.ts';
 import { RECORD } from './paths.ts';
 import { runProgram } from './process.ts';
 
@@ -23,7 +24,7 @@ export async function fillFolder<T extends object>(
   const release = await lock(`${folder}.lock`);
   try {
     await rm(part, { recursive: true, force: true });
-    await mkdir(part, { recursive: true });
+    await makeFolder(part);
     const record = await fill(part);
     await writeJson(join(part, RECORD), record);
     await rm(folder, { recursive: true, force: true });
@@ -68,7 +69,7 @@ export async function npm(
 
 /** A file with our process id; one left by a process that is gone is taken over. */
 async function lock(path: string): Promise<() => Promise<void>> {
-  await mkdir(dirname(path), { recursive: true });
+  await makeFolder(dirname(path));
   for (let attempt = 0; attempt < 2; attempt++) {
     try {
       const file = await open(path, 'wx');

@@ -2,13 +2,13 @@
  * @file Takes chosen members out of a zip file, each streamed to its place; the rest is never read.
  */
 import { createWriteStream } from 'node:fs';
-import { mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { type Entry, openPromise, type ZipFile } from 'yauzl';
 import type { StageContext } from '../../context.ts';
 import { UnfoldError } from '../../errors.ts';
 import { explainDisk } from '../../files.ts';
+import { makeFolder } from '../../folders.ts';
 
 /**
  * @param place the path a member goes to, or undefined to leave it out. Member names are relative and without `..`
@@ -42,7 +42,7 @@ async function writeAll(zip: ZipFile, chosen: [Entry, string][], context: StageC
   const bar = context.bar('unpack', total, 'B');
   let done = 0;
   for (const [entry, target] of chosen) {
-    await mkdir(dirname(target), { recursive: true });
+    await makeFolder(dirname(target));
     const count = async function* (chunks: AsyncIterable<Buffer>) {
       for await (const chunk of chunks) {
         done += chunk.length;

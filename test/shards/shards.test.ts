@@ -3,6 +3,7 @@ import { readFile, rename, rm, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { tableFromIPC } from 'apache-arrow';
 import { beforeEach, describe, expect, test } from 'vitest';
+import { writeSealed } from '../../src/seal.ts';
 import { isShardSource, openShards } from '../../src/shards/reader.ts';
 import { readSidecar, type Sidecar } from '../../src/shards/sidecar.ts';
 import { meanNorm } from '../../src/shards/stats.ts';
@@ -180,10 +181,10 @@ describe('damage', () => {
   test('a manifest that names files elsewhere, or shards without number, is refused', async () => {
     const path = join(dir, 'manifest.json');
     const sound = await readFile(path, 'utf8');
-    await writeFile(path, sound.replace(`"${file}"`, `"../${file}"`));
+    await writeSealed(path, JSON.parse(sound.replace(`"${file}"`, `"../${file}"`)));
     await expect(openShards(dir)).rejects.toMatchObject({ kind: 'bad-manifest' });
     const endless = sound.replace('"complete": true', '"complete": false');
-    await writeFile(path, endless.replace('"shard_count": 3', `"shard_count": ${2 ** 50}`));
+    await writeSealed(path, JSON.parse(endless.replace('"shard_count": 3', `"shard_count": ${2 ** 50}`)));
     await expect(openShards(dir)).rejects.toMatchObject({ kind: 'unfinished-shards' });
   });
 

@@ -42,6 +42,10 @@ async function sweepTo(out: string, stopAfter = Number.POSITIVE_INFINITY): Promi
   );
 }
 
+/** A line is as long as its speed has digits, so size and hash of metrics.jsonl are the clock's, too, and what seals them. */
+const OF_THE_CLOCK =
+  /"tokens_per_second":\s*\d+|"metricsBytes":\s*\d+|"seal":\s*"\w+"|"file":\s*"metrics\.jsonl",\s*"bytes":\s*\d+,\s*"sha256":\s*"\w+"/g;
+
 /** Every file of a run directory: its hash, or its content without the clock. */
 async function contentsOf(dir: string): Promise<Record<string, string>> {
   const found: Record<string, string> = {};
@@ -51,10 +55,7 @@ async function contentsOf(dir: string): Promise<Record<string, string>> {
     const isText =
       entry.name === 'metrics.jsonl' || entry.name === 'manifest.json' || entry.name === 'state.json';
     const text = isText ? await readFile(path, 'utf8') : '';
-    // A line is as long as its speed has digits, so the length of metrics.jsonl is the clock's, too.
-    found[relative(dir, path)] = isText
-      ? text.replaceAll(/"tokens_per_second":\s*\d+|"metricsBytes":\s*\d+/g, '')
-      : await sha256File(path);
+    found[relative(dir, path)] = isText ? text.replaceAll(OF_THE_CLOCK, '') : await sha256File(path);
   }
   return found;
 }

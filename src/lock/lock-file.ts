@@ -145,9 +145,15 @@ export class LockFile {
   release(): void {
     if (!mine.has(this.holder.token)) return;
     clearInterval(this.#timer);
-    LockFile.#under(this.path, this.#text(), Number.POSITIVE_INFINITY, () => {
+    const remove = () => {
       if (this.isOurs()) rmSync(this.path, { force: true });
-    });
+    };
+    try {
+      LockFile.#under(this.path, this.#text(), Number.POSITIVE_INFINITY, remove);
+    } catch {
+      // No room for the second file: letting go of a lock may not need any. Nobody takes over from the living.
+      remove();
+    }
     this.#forget();
   }
 

@@ -2,7 +2,7 @@
  * @file `unfold run`: a pipeline file becomes stages with settings, which run one after the other, each once. The same
  * stages can run as jobs elsewhere, since a stage is a function of a small message (stage.ts).
  */
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, lstatSync, readdirSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
 import { checked } from '../checked.ts';
 import { type StageContext, silent } from '../context.ts';
@@ -58,10 +58,20 @@ export interface PipelineResult {
 export async function readPipeline(pathOrName: string, set: readonly string[] = []): Promise<Pipeline> {
   const bundled = join(packageRoot(), 'pipelines', `${pathOrName}.yaml`);
   const found = resolvePath(pathOrName, searchPlaces());
-  if (!existsSync(found) && !existsSync(bundled)) refuseName(pathOrName);
-  const source = await readYaml(!existsSync(found) && existsSync(bundled) ? bundled : found);
+  if (!isEntry(found) && !existsSync(bundled)) refuseName(pathOrName);
+  const source = await readYaml(isEntry(found) ? found : bundled);
   for (const assignment of set) applySetting(source, assignment);
   return parsePipeline(source);
+}
+
+/** Whether a name stands for anything, be it a link that leads nowhere: what is wrong with it is for the reader to say. */
+function isEntry(path: string): boolean {
+  try {
+    lstatSync(path);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** @throws UnfoldError `missing-file` for a word that is no file and no bundled pipeline, with the nearest that is */

@@ -5,6 +5,7 @@
 import { stat } from 'node:fs/promises';
 import type { StageContext } from '../context.ts';
 import { UnfoldError } from '../errors.ts';
+import { sweepLeftovers } from '../leftovers.ts';
 import { openStore } from './open.ts';
 import { restorePointers } from './pointers.ts';
 import { type Copied, pull, push } from './sync.ts';
@@ -27,6 +28,7 @@ export async function copyPlace(from: string, to: string, context: StageContext)
   const [source, target] = [normalisePlace(from), normalisePlace(to)];
   const copied = await (isRemote(from) ? fetchPlace(from, target, context) : sendPlace(source, to, context));
   const links = isRemote(to) ? [] : await restorePointers(target);
+  if (!isRemote(to)) await sweepLeftovers(target);
   const left_out = copied.left_out.filter((name) => !links.includes(name));
   return { ...copied, left_out, from: source, to: target, links };
 }

@@ -14,6 +14,7 @@ import {
   type S3Client,
 } from '@aws-sdk/client-s3';
 import { assertMayPublish } from '../write-guard.ts';
+import { abortDeadUploads } from './begun-uploads.ts';
 import { existsAlready, explainFile, missingFile } from './lessons.ts';
 import { openSource } from './local-file.ts';
 import { checkName } from './names.ts';
@@ -31,11 +32,15 @@ export class S3Store implements ArtifactStore {
   readonly #location: S3Location;
   readonly #client: S3Client;
   readonly #root: string;
+  /** URL of the bucket. */
+  readonly #bucket: string;
+  #tidied: Promise<void> | undefined;
 
   constructor(location: S3Location) {
     this.url = formatS3(location);
     this.#location = location;
     this.#client = s3Client(location);
+    this.#bucket = urlOfBucket(location);
     this.#root = location.prefix === '' ? '' : `${location.prefix}/`;
   }
 
@@ -88,12 +93,15 @@ export class S3Store implements ArtifactStore {
     const source = await openSource(from, signal).catch((error: unknown) => {
       throw explainFile(error, 'path' in from ? from.path : name);
     });
+    this.#tidied ??= abortDeadUploads(this.#client, this.#bucket);
+    await this.#tidied;
     const writer = randomUUID();
     const metadata = { [SHA256]: source.sha256, [BYTES]: String(source.bytes), [WRITER]: writer };
     const file = { name, bytes: source.bytes, sha256: source.sha256 };
     try {
       const client = this.#client;
-      const version = await upload({ client, target, source, metadata, ifAbsent, signal, onBytes });
+      const bucket = this.#bucket;
+      const version = await upload({ client, target, bucket, source, metadata, ifAbsent, signal, onBytes });
       return { ...file, version };
     } catch (error) {
       signal?.throwIfAborted();
@@ -159,6 +167,12 @@ export class S3Store implements ArtifactStore {
   #explain(error: unknown, name: string): unknown {
     return explainS3(error, { location: this.#location, url: this.url, name });
   }
+}
+
+/** With the endpoint, also if it is the environment's. */
+function urlOfBucket({ bucket, endpoint }: S3Location): string {
+  const { AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL } = process.env;
+  return formatS3({ bucket, prefix: '', endpoint: endpoint ?? AWS_ENDPOINT_URL_S3 ?? AWS_ENDPOINT_URL });
 }
 
 function asObject(error: unknown): object {

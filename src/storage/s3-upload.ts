@@ -14,6 +14,7 @@ import {
   UploadPartCommand,
 } from '@aws-sdk/client-s3';
 import { assertMayPublish } from '../write-guard.ts';
+import { noteUpload } from './begun-uploads.ts';
 import type { Source } from './local-file.ts';
 import { inParallel } from './parallel.ts';
 
@@ -27,6 +28,8 @@ const AT_ONCE = 4;
 export interface Upload {
   client: S3Client;
   target: { Bucket: string; Key: string };
+  /** URL of the bucket, with its endpoint. */
+  bucket: string;
   source: Source;
   metadata: Record<string, string>;
   /** Refuse to replace, where the server can. */
@@ -63,7 +66,8 @@ async function putInParts(options: Upload): Promise<string | undefined> {
   const created = await client.send(new CreateMultipartUploadCommand({ ...target, Metadata: metadata }), {
     abortSignal: signal,
   });
-  const upload = { ...target, UploadId: created.UploadId };
+  const upload = { ...target, UploadId: created.UploadId ?? '' };
+  const forget = await noteUpload(options.bucket, upload);
   try {
     const parts = await sendParts(options, upload);
     assertMayPublish();
@@ -80,12 +84,14 @@ async function putInParts(options: Upload): Promise<string | undefined> {
     // Parts that are left cost money and are not listed as objects. An upload that is gone already is no error.
     await client.send(new AbortMultipartUploadCommand(upload)).catch(() => undefined);
     throw error;
+  } finally {
+    await forget();
   }
 }
 
 async function sendParts(
   { client, source, signal, onBytes }: Upload,
-  upload: { Bucket: string; Key: string; UploadId: string | undefined },
+  upload: { Bucket: string; Key: string; UploadId: string },
 ): Promise<CompletedPart[]> {
   const size = Math.max(PART, Math.ceil(source.bytes / MAX_PARTS / MEBIBYTE) * MEBIBYTE);
   const numbers = Array.from({ length: Math.ceil(source.bytes / size) }, (_, i) => i);

@@ -13,6 +13,7 @@ import { exists, sha256, writeFileAtomically } from '../files.ts';
 import { makeFolder } from '../folders.ts';
 import { lockPath } from '../lock.ts';
 import { numberFromEnvironment } from '../number-text.ts';
+import { isDeadPart, partOf } from '../parts.ts';
 import { readFolder } from './local-folder.ts';
 
 /** Bytes of copies that no job uses, at most, where UNFOLD_SCRATCH_BYTES does not say otherwise. */
@@ -117,6 +118,8 @@ async function copiesBelow(root: string): Promise<Copy[]> {
   for (const place of await readdir(root)) {
     const own = join(root, place);
     for (const folder of await readdir(join(own, 'run')).catch(() => [])) {
+      // A copy whose removal was begun; the dead remove no more.
+      if (isDeadPart(folder)) await rm(join(own, 'run', folder), { recursive: true, force: true });
       if (folder.endsWith('.part')) continue;
       const { files } = await readFolder(join(own, 'run', folder));
       const used = await stat(join(own, 'state', `${folder}.used`)).catch(() => undefined);
@@ -134,7 +137,7 @@ async function removeUnused({ folder, own, used }: Copy): Promise<boolean> {
     const isUnpushed = await exists(join(state, `${folder}.unpushed`));
     if (isUnpushed && Date.now() - used < UNPUSHED_MS) return false;
     if (await isUsed(state, folder)) return false;
-    const gone = join(own, 'run', `${folder}.${randomUUID()}.part`);
+    const gone = partOf(join(own, 'run', folder));
     const moved = await rename(join(own, 'run', folder), gone).then(
       () => true,
       () => false,

@@ -9,7 +9,8 @@ const command: CommandSpec = {
   description: `Copies all files of one place to another; what is there already (by name, size and SHA-256) is not copied again, so
 a copy that was stopped goes on when it is started again. A stage's stage.json comes last: half a copy never counts as a
 finished stage. Unfinished files, locks and symbolic links are left out; the links harvest, train … of a run's folder are
-made again. Nothing is ever removed.
+made again. Nothing is ever removed but what killed copies left unfinished: in a folder, and of uploads to a bucket that were
+begun on this machine. (Against those of machines that are gone, give the bucket a rule: AbortIncompleteMultipartUpload.)
 
 A place is a path, or s3://BUCKET/PREFIX; for a server that is not Amazon's, set AWS_ENDPOINT_URL_S3 or write
 s3://BUCKET/PREFIX?endpoint=http://HOST:PORT. Credentials come from the environment (AWS_ACCESS_KEY_ID …), ~/.aws, or the

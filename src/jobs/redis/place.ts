@@ -4,12 +4,13 @@
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { lstat, readFile } from 'node:fs/promises';
-import { homedir, hostname, tmpdir } from 'node:os';
+import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { UnfoldError } from '../../errors.ts';
 import { sha256 } from '../../files.ts';
 import { makeFolder } from '../../folders.ts';
+import { stateFolder } from '../../state.ts';
 
 /** sun_path holds 104 bytes on macOS, 108 on Linux. */
 const LONGEST_SOCKET = 100;
@@ -46,11 +47,6 @@ export async function readRecord(place: PrivatePlace): Promise<ServerRecord | un
   } catch {
     return undefined;
   }
-}
-
-/** $UNFOLD_STATE, else unfold in $XDG_STATE_HOME, else ~/.local/state/unfold. */
-export function stateFolder(env: NodeJS.ProcessEnv = process.env): string {
-  return env.UNFOLD_STATE || join(env.XDG_STATE_HOME || join(homedir(), '.local', 'state'), 'unfold');
 }
 
 /** The paths, by the environment. Makes nothing. */

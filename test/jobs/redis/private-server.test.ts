@@ -8,16 +8,11 @@ import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { UnfoldError } from '../../../src/errors.ts';
 import { ask } from '../../../src/jobs/redis/ask.ts';
 import { openQueue } from '../../../src/jobs/redis/open.ts';
-import {
-  isThisMachine,
-  type PrivatePlace,
-  privatePlace,
-  readRecord,
-  stateFolder,
-} from '../../../src/jobs/redis/place.ts';
+import { isThisMachine, type PrivatePlace, privatePlace, readRecord } from '../../../src/jobs/redis/place.ts';
 import { startPrivateServer } from '../../../src/jobs/redis/private-server.ts';
 import { queueStatus } from '../../../src/jobs/redis/status.ts';
 import { stopPrivateServer } from '../../../src/jobs/redis/stop.ts';
+import { stateFolder } from '../../../src/state.ts';
 import { listening, runFlow } from './support.ts';
 
 const root = join(import.meta.dirname, '../../..');

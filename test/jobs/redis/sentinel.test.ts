@@ -74,7 +74,9 @@ test('a flow runs through the Sentinel; its master dies, and the next flow runs 
   await vi.waitFor(async () => expect(await connection.client.incr('{unfold}:writes')).toBeGreaterThan(0));
   expect(await info(replica)).toContain('role:master');
   expect(await runFlow(connection)).toEqual(['shards']);
-  expect(heard.warnings).toEqual([expect.stringContaining('is lost')]);
-  expect(heard.notes.join()).toContain('is back after');
+  // The promoted one may be met while it is a replica still, and left again: each loss is told once, and so is its end.
+  const ends = heard.notes.filter((line) => line.includes('is back after'));
+  expect(heard.warnings.length).toBeGreaterThan(0);
+  expect(heard.warnings).toEqual(ends.map(() => expect.stringContaining('is lost')));
   await connection.close();
 });

@@ -23,13 +23,24 @@ export class UnfoldError extends Error {
 
   /** Whoever wrote the lesson: credentials are taken out of the URLs in it. */
   constructor(kind: string, { cause, ...said }: Lesson) {
-    const [where, expected, found, todo] = [said.where, said.expected, said.found, said.todo].map(shownText);
+    const parts = [said.where, said.expected, said.found, said.todo];
+    const [where, expected, found, todo] = parts.map((text) => shownText(bounded(text)));
     const lesson = { where, expected, found, todo, ...(cause === undefined ? {} : { cause }) } as Lesson;
     const [first, ...rest] = [where, expected, found, todo].map((text) => indented(text!));
     super(`${first}\n  expected  ${rest[0]}\n  found     ${rest[1]}\n  to mend   ${rest[2]}`, { cause });
     this.kind = kind;
     this.lesson = lesson;
   }
+}
+
+/** Longer than any path, and than a list of names that somebody reads to its end. */
+const MOST_CHARACTERS = 10_000;
+
+/** What was found may be a name of a megabyte, which goes to a terminal, a log, or into the queue. */
+function bounded(part: string): string {
+  const text = String(part);
+  const more = text.length - MOST_CHARACTERS;
+  return more <= 0 ? text : `${text.slice(0, MOST_CHARACTERS)} … and ${more} characters more`;
 }
 
 /** Lines of a part begin below its first: a name with a line end in it cannot pass for the next part. */

@@ -80,17 +80,37 @@ export function jobId(message: JobMessage): string {
 /** Messages are names and numbers; what is larger was not made by Unfold. */
 export const MAX_MESSAGE_BYTES = 256 * 1024;
 
+/** Levels of a message; the deepest of ours has 12. */
+const MOST_LEVELS = 64;
+
+/**
+ * What no message of ours holds and a schema does not see: levels without end, and the name `__proto__`, which copies of an
+ * object lose, so that what was checked would not be what is used.
+ */
+function strangeIn(data: unknown): string | undefined {
+  const left: [value: unknown, level: number][] = [[data, 0]];
+  for (let next = left.pop(); next; next = left.pop()) {
+    const [value, level] = next;
+    if (typeof value !== 'object' || value === null) continue;
+    if (level >= MOST_LEVELS) return `values in more than ${MOST_LEVELS} levels`;
+    if (Object.hasOwn(value, '__proto__')) return 'a value called __proto__';
+    for (const inner of Object.values(value)) left.push([inner, level + 1]);
+  }
+  return undefined;
+}
+
 /**
  * Checks a message from the queue.
  * @throws UnfoldError `bad-job` that says which field is wrong; such a job is never retried
  */
 export function parseMessage(data: unknown, where: string): JobMessage {
-  const parsed = jobMessage.safeParse(data);
-  if (parsed.success) return parsed.data;
+  const strange = strangeIn(data);
+  const parsed = strange === undefined ? jobMessage.safeParse(data) : undefined;
+  if (parsed?.success) return parsed.data;
   throw new UnfoldError('bad-job', {
     where,
     expected: 'a message of this version of Unfold (unfold.job/1)',
-    found: z.prettifyError(parsed.error).replaceAll('\n', ' '),
+    found: strange ?? z.prettifyError(parsed!.error!).replaceAll('\n', ' '),
     todo: 'queue the work again with unfold enqueue, by the same version that the worker has',
   });
 }

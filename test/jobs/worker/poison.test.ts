@@ -1,7 +1,9 @@
 /** @file What nobody should put into the queue is refused once, shown with its reason, and keeps nobody from work. */
+import { readdir } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { KEYS, PREFIX } from '../../../src/jobs/names.ts';
 import type { RunningWorker } from '../../../src/jobs/worker/worker.ts';
+import { poisons } from '../kinds/poisons.ts';
 import { Bench } from './support.ts';
 
 let bench: Bench;
@@ -80,6 +82,44 @@ describe('a job whose fields in Redis are garbage', () => {
   });
 });
 
+/** One of each sort: all of them go through the same hands in test/jobs/kinds/poison.test.ts, without a process for each. */
+const some = poisons.filter(({ name }) =>
+  [
+    'every setting 1e308',
+    'every setting "NaN"',
+    '__proto__ in the settings',
+    'settings 200 levels deep',
+    'a string of 250 kB',
+    'names with control characters',
+    'a folder with NUL',
+    'a flow with control characters',
+    'a stage called __proto__',
+  ].includes(name),
+);
+
+it('poison of every sort, in one queue: each fails once, and the good job among them is done', async () => {
+  const client = bench.connection.client;
+  expect(some).toHaveLength(9);
+  await bench.queue().pause();
+  const ids: string[] = [];
+  for (const { poison } of some) {
+    const id = await bench.add('probe', {}, retries);
+    await client.hset(`${PREFIX}:probe:${id}`, 'data', poison({ ...bench.message('poison', {}) }));
+    ids.push(id);
+  }
+  const good = await bench.probe('among-poison', { seconds: 0 });
+  await bench.queue().resume();
+  await bench.reaches(good, 'completed');
+  for (const [index, id] of ids.entries()) {
+    const job = await bench.reaches(id, 'failed');
+    expect(job.attemptsMade, some[index]!.name).toBe(1);
+    expect(job.failedReason?.length).toBeLessThan(25_000);
+    const kind = expect.stringMatching(/^(bad-job|bad-setting|outside-root)$/);
+    expect(job.progress, some[index]!.name).toMatchObject({ failure: { kind } });
+  }
+  expect(await readdir(bench.dir)).toEqual(['among-poison']);
+});
+
 it('garbage where a whole queue should be is told once, and other queues are served', async () => {
   const client = bench.connection.client;
   await client.set(`${PREFIX}:train:wait`, 'not a list');
@@ -88,5 +128,5 @@ it('garbage where a whole queue should be is told once, and other queues are ser
   await client.del(`${PREFIX}:train:wait`);
   const told = bench.notes.filter((line) => line.includes('queue train cannot be read'));
   expect(told).toHaveLength(1);
-  expect(worker.summary()).toMatchObject({ completed: 1, handed_back: 0, retried: 0 });
+  expect(worker.summary()).toMatchObject({ completed: 2, handed_back: 0, retried: 0 });
 });

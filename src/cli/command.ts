@@ -28,7 +28,8 @@ export const GOES_ON = 'the same command goes on where it was';
 export const BEGINS_AGAIN = 'the same command begins again from the start';
 
 /** … of those that make a folder whole or not at all. */
-export const WHOLE_OR_NOT = 'nothing was written; the same command begins again';
+export const WHOLE_OR_NOT =
+  'the folder appears whole or not at all; the same command makes it, or finds it finished';
 
 /** … and of those that hand their work to others. */
 export const STAYS_QUEUED = 'what was queued stays so, and the same command queues nothing twice';

@@ -3,7 +3,7 @@ import type { ConvertResult } from '../coders/formats/convert.ts';
 import { textTable } from '../table.ts';
 
 /** A table of the coders under a line that says where they are. */
-export function convertSummary({ out, coders }: ConvertResult, what: string): string {
+export function convertSummary({ out, coders, skipped }: ConvertResult, what: string): string {
   const rows = coders.map(({ name, architecture, outputs, notes }) => [
     name,
     architecture,
@@ -11,5 +11,5 @@ export function convertSummary({ out, coders }: ConvertResult, what: string): st
     notes.join('; '),
   ]);
   const table = textTable(['coder', 'architecture', 'output difference', ''], rows);
-  return `${out}: ${what}\n${table}`;
+  return `${out}: ${what}${skipped ? '; it was there before' : ''}\n${table}`;
 }

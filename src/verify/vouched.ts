@@ -68,6 +68,14 @@ const kinds: readonly Kind[] = [
     }),
   },
   {
+    is: (name, { format }) => name === 'manifest.json' && format === 'unfold-coders-1',
+    vouches: (fields) => ({
+      what: 'imported or exported coders',
+      records: recordsOf(fields),
+      again: 'remove the whole folder and run the same unfold import or export again',
+    }),
+  },
+  {
     is: (name, { files, tokens }) =>
       name === 'evaluation.json' && Array.isArray(files) && tokens !== undefined,
     vouches: (fields) => ({

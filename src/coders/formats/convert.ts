@@ -6,18 +6,20 @@ import { readdir } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { breathe, type StageContext, silent } from '../../context.ts';
 import { internal, UnfoldError } from '../../errors.ts';
-import { sha256File, writeFolder } from '../../files.ts';
+import { sha256File, sweepParts, writeFolder } from '../../files.ts';
+import { besideFolder, targetOf } from '../../targets.ts';
 import { type Agreement, agreement } from './agreement.ts';
 import { type Choice, chosenEntries, chosenEntry } from './choose.ts';
 import type { CoderEntry, CoderSource, OpenOptions, WriteOptions } from './format.ts';
 import { formatNamed, formats, openCoders } from './registry.ts';
 import { writeSaeLens } from './saelens.ts';
+import { requestOf, writeWritten, writtenBefore } from './written.ts';
 
 /** What to import, and which of its coders. */
 export interface ImportOptions extends OpenOptions, Choice {
   /** Folder or file in any layout. */
   source: string;
-  /** Folder to write: the coder itself, or one folder a coder. Must not hold anything. */
+  /** Folder to write: the coder itself, or one folder a coder. Must not hold anything else than the same from before. */
   out: string;
   /** Storage type; default: that of the source. */
   dtype?: WriteOptions['dtype'];
@@ -46,11 +48,13 @@ export interface ConvertResult {
   out: string;
   coders: Converted[];
   files: string[];
+  /** True if the same command had written it before. */
+  skipped: boolean;
 }
 
 /**
  * Brings coders into Unfold's layout, which is SAELens 6's.
- * @throws UnfoldError those of the layout; `not-empty` if `out` holds something
+ * @throws UnfoldError those of the layout; `not-empty` if `out` holds something else; `damaged` if it is the same and has changed
  */
 export async function importCoders(
   options: ImportOptions,
@@ -60,7 +64,13 @@ export async function importCoders(
   const entries = chosenEntries(source, options);
   warn(entries, context);
   const isOne = source.kind === 'coder' || entries.length === 1;
-  return intoFolder(options.out, async (part) => {
+  const request = await requestOf(entries, {
+    isOne,
+    format: source.format,
+    dtype: options.dtype,
+    rule: options.rule,
+  });
+  return intoFolder(options.out, request, async (part) => {
     const coders: Converted[] = [];
     const bar = context.bar('import', entries.length, 'coders');
     for (const entry of entries) {
@@ -105,8 +115,9 @@ export async function exportCoders(
   }
   const entries = await exportEntries(options);
   warn(entries, context);
-  const { out } = options;
-  return intoFolder(out, async (part) => {
+  const { out, dtype, hookpoint, scan } = options;
+  const request = await requestOf(entries, { to: format.name, dtype, hookpoint, scan });
+  return intoFolder(out, request, async (part) => {
     const names = await format.write!(entries, part, options);
     const folders = await readdir(part);
     const written = await openCoders(part, { format: format.name });
@@ -191,27 +202,33 @@ function overflowing({ name, files }: CoderEntry): UnfoldError {
   });
 }
 
-/** Fills a folder beside `out` and renames it: `out` appears whole, or stays as it was. */
+/** Fills a folder beside `out` and renames it: `out` appears whole, or stays as it was; the same from before is left alone. */
 async function intoFolder(
   out: string,
+  request: string,
   fill: (part: string) => Promise<{ format: string; coders: Converted[] }>,
 ): Promise<ConvertResult> {
-  const there = await readdir(out).catch(() => []);
-  if (there.length > 0) {
-    throw new UnfoldError('not-empty', {
-      where: out,
-      expected: 'a new or empty folder',
-      found: there.slice(0, 5).join(', '),
-      todo: 'choose another --out, or remove the folder first',
-    });
-  }
+  await sweepParts(await besideFolder(await targetOf(resolve(out))));
+  const before = await writtenBefore<Converted>(out, request);
+  if (before) return resultOf(out, before.layout, before.coders, true);
   let written = '';
-  const { format, coders } = await writeFolder(out, 'dead', (part) => {
+  const { format, coders } = await writeFolder(out, 'dead', async (part) => {
     written = part;
-    return fill(part);
+    const filled = await fill(part);
+    await writeWritten(part, out, { request, layout: filled.format, coders: filled.coders });
+    return filled;
   });
+  const moved = coders.map((coder) => ({ ...coder, dir: coder.dir.replace(written, out) }));
+  return resultOf(out, format, moved, false);
+}
+
+async function resultOf(
+  out: string,
+  format: string,
+  coders: Converted[],
+  skipped: boolean,
+): Promise<ConvertResult> {
   const files = await readdir(out, { recursive: true, withFileTypes: true });
   const names = files.filter((file) => file.isFile()).map((file) => join(file.parentPath, file.name));
-  const moved = coders.map((coder) => ({ ...coder, dir: coder.dir.replace(written, out) }));
-  return { format, out, coders: moved, files: names.sort() };
+  return { format, out, coders, files: names.sort(), skipped };
 }

@@ -1,6 +1,6 @@
 /**
  * @file What is known of a coder's files besides themselves: a run's manifest.json lists those of `final/`, state.json of a
- * checkpoint those beside it. Where a hash was written, it is checked when the file is read.
+ * checkpoint those beside it, manifest.json of an import or export its coders. Where a hash was written, it is checked when the file is read.
  */
 import { realpath, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
@@ -8,6 +8,7 @@ import { UnfoldError } from '../../errors.ts';
 import { readJson } from '../../files.ts';
 import { damageOfFile, type FileRecord, listedIn } from '../../inventory.ts';
 import { sealOf } from '../../seal.ts';
+import { WRITTEN, WRITTEN_FORMAT } from './written-name.ts';
 
 const WEIGHTS = 'sae_weights.safetensors';
 
@@ -53,7 +54,25 @@ async function recordedOf(dir: string): Promise<Recorded | undefined> {
   const by = join(real, 'state.json');
   const files = await listedIn(by);
   const todo = `remove ${real}: the run goes on from the checkpoint before it`;
-  return files.length > 0 ? { by, files, todo } : undefined;
+  return files.length > 0 ? { by, files, todo } : convertedIn(real);
+}
+
+/** Coders that were imported or exported: a manifest lies beside one, above several. */
+async function convertedIn(real: string): Promise<Recorded | undefined> {
+  const name = `${basename(real)}/`;
+  for (const [folder, prefix] of [
+    [real, ''],
+    [dirname(real), name],
+  ] as const) {
+    const by = join(folder, WRITTEN);
+    const { format } = ((await readJson(by).catch(() => undefined)) ?? {}) as { format?: unknown };
+    if (format !== WRITTEN_FORMAT) continue;
+    const inside = (await listedIn(by)).filter(({ file }) => file.startsWith(prefix));
+    const files = inside.map((record) => ({ ...record, file: record.file.slice(prefix.length) }));
+    const todo = `remove ${folder} and import or export again; if the change is meant, remove ${by}`;
+    if (files.length > 0) return { by, files, todo };
+  }
+  return undefined;
 }
 
 /** Manifests of earlier versions know the hash of the weights alone. */

@@ -14,6 +14,12 @@ const MODULES: Readonly<Record<string, string>> = {
   ln_2: 'ln2.hook_normalized',
   ln_f: 'ln_final.hook_normalized',
   ln_final: 'ln_final.hook_normalized',
+  self_attn: 'hook_attn_out',
+  residual: 'hook_resid_post',
+  resid: 'hook_resid_post',
+  residual_stream: 'hook_resid_post',
+  input_layernorm: 'ln1.hook_normalized',
+  post_attention_layernorm: 'ln2.hook_normalized',
   '': 'hook_resid_post',
 };
 
@@ -37,7 +43,7 @@ export function nearestHooks(name: string, known: readonly string[], count = 3):
 
 /** `blocks.2.…`, `transformer.h.2`, `layers.2`, `resid_pre.2`, `resid_pre2`. */
 function layerIn(name: string): number | undefined {
-  const match = /(?:^|\.)(?:blocks?|h|layers?)[._](\d+)(?:\.|$)/.exec(name) ?? /[a-z_.](\d+)$/.exec(name);
+  const match = /(?:^|\.)(?:blocks?|h|layers?)[._ ](\d+)(?:\.|$)/.exec(name) ?? /[a-z_.](\d+)$/.exec(name);
   return match ? Number(match[1]) : undefined;
 }
 
@@ -45,7 +51,7 @@ function layerIn(name: string): number | undefined {
 function kindIn(name: string): string {
   const bare = name
     .replace(/^(?:model|transformer)\./, '')
-    .replace(/^(?:blocks?|h|layers?)[._]\d+(?:\.|$)/, '')
+    .replace(/^(?:blocks?|h|layers?)[._ ]\d+(?:\.|$)/, '')
     .replace(/[._]?\d+$/, '');
   const module = MODULES[bare];
   if (module) return module;

@@ -48,6 +48,16 @@ export function refuseSteering(s: TrainSettings, given: Given): void {
   refuseWhitening(s, given);
 }
 
+/** What a warm-up of sparsity warms up. */
+const COEFFICIENT =
+  'an architecture or activation with a coefficient on sparsity (standard, gated, jumprelu)';
+
+/** Whether a coefficient on a loss, which a warm-up multiplies, decides the number of active latents. */
+function hasCoefficient(s: TrainSettings): boolean {
+  const isAny = s.coder.l1_coefficient !== undefined || s.coder.l0_coefficient !== undefined;
+  return sparsityOf(s) !== 'k' && isAny;
+}
+
 /** Settings that were written and change nothing beside the others. */
 function refuseIdle(s: TrainSettings, { isSet }: Given): void {
   const idle: readonly (readonly [setting: string, needs: string, isIdle: boolean])[] = [
@@ -59,6 +69,9 @@ function refuseIdle(s: TrainSettings, { isSet }: Given): void {
       s.lr_scheduler_name !== 'cosineannealingwarmrestarts' && s.n_restart_cycles !== 1,
     ],
     ['resample_dead_steps', 'resample_steps', s.resample_steps === null],
+    ...(['l1_warm_up_steps', 'l0_warm_up_steps'] as const).map(
+      (name) => [name, COEFFICIENT, !hasCoefficient(s) && s.l1_warm_up_steps > 0] as const,
+    ),
   ];
   const [setting, needs] = idle.find(([name, , isIdle]) => isIdle && isSet(name)) ?? [];
   if (setting !== undefined)
@@ -66,7 +79,7 @@ function refuseIdle(s: TrainSettings, { isSet }: Given): void {
       setting,
       `${needs} beside it`,
       `${setting} alone, which changes nothing`,
-      `set ${needs}, or leave ${setting} out`,
+      needs === COEFFICIENT ? `leave ${setting} out` : `set ${needs}, or leave ${setting} out`,
     );
 }
 

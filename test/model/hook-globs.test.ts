@@ -73,6 +73,11 @@ test.each([
   ['h.1', 'blocks.1.hook_resid_post'],
   ['blocks.2.hook_mlp_outs', 'blocks.2.hook_mlp_out'],
   ['blocks.1.mlp.hook_posts', 'blocks.1.mlp.hook_post'],
+  ['resid_pre', 'blocks.0.hook_resid_pre'],
+  ['hook_mlp_out', 'blocks.0.hook_mlp_out'],
+  ['residual', 'blocks.0.hook_resid_post'],
+  ['layer 2', 'blocks.2.hook_resid_post'],
+  ['model.layers.1.self_attn', 'blocks.1.hook_attn_out'],
   ['ln_final', 'ln_final.hook_normalized'],
 ])('%s is nearest to %s', (name, hook) => {
   expect(nearestHooks(name, hookNames(cfg), 1)).toEqual([hook]);

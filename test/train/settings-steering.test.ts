@@ -28,6 +28,21 @@ describe('settings that steer a run', () => {
       { architecture: 'jumprelu', l0_warm_up_steps: 5, l1_warm_up_steps: 5 },
       /two names/,
     ],
+    [
+      'a warm-up of sparsity beside k',
+      { l1_warm_up_steps: 5, k: 8 },
+      /l1_warm_up_steps[\s\S]*coefficient on/,
+    ],
+    [
+      'a warm-up by its other name in a transcoder',
+      { architecture: 'transcoder', l0_warm_up_steps: '50%', k: 8 },
+      /l0_warm_up_steps alone, which changes nothing/,
+    ],
+    [
+      'a warm-up of sparsity in a pursuit',
+      { architecture: 'matching_pursuit', l1_warm_up_steps: 5 },
+      /leave l1_warm_up_steps out/,
+    ],
     ['k annealing without k', { architecture: 'standard', k_anneal_steps: 10 }, /k that may change/],
     ['k_start below k', { architecture: 'topk', k: 12, k_start: 8, k_anneal_steps: 10 }, /from k = 12/],
     ['k_start alone', { architecture: 'topk', k: 4, k_start: 8 }, /k_anneal_steps beside it/],

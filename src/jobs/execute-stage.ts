@@ -21,9 +21,9 @@ import { adopt, homeOf } from './elsewhere.ts';
 import type { ExecuteOptions } from './execute.ts';
 import { MAX_RESULT_BYTES } from './kinds/kind.ts';
 import type { StageJob } from './message.ts';
-import { storedKey } from './on-disk.ts';
 import type { JobOutcome } from './protocol.ts';
-import { assertOut, assertVisible, differencesOf, inputsOf, stageManifest } from './visible.ts';
+import { storedFinish } from './stored-stage.ts';
+import { assertOut, assertVisible, differencesOf, inputsOf } from './visible.ts';
 
 /** Parts of a stage unless the message says how many. */
 const PARTS = 16;
@@ -93,8 +93,7 @@ async function finishedBefore(
   settings: unknown,
 ): Promise<StageManifest | undefined> {
   const folder = folderOf(stage.name, key);
-  if (isRemote(out))
-    return (await storedKey(out, folder)) === key ? stageManifest(out, stage.name, key) : undefined;
+  if (isRemote(out)) return storedFinish(out, folder, key);
   const manifest = await finishedManifest({ stage, settings }, joinPlace(out, folder), key);
   if (manifest) await pointAt(out, stage.name, joinPlace(out, folder));
   return manifest;

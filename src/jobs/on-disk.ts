@@ -1,12 +1,12 @@
 /** @file Whether the files of queued work are there, by looking at the folders alone. */
 import { finishedManifest, stageDirectory } from '../pipeline/run-stage.ts';
 import { stageNamed } from '../pipeline/stages/index.ts';
-import { readStoredJson } from '../storage/open.ts';
 import { isRemote } from '../storage/url.ts';
 import { type JobTree, messagesOf } from './flow.ts';
 import { jobKind } from './kinds/index.ts';
 import { parseSettings } from './kinds/kind.ts';
 import type { DirectJob, JobMessage } from './message.ts';
+import { storedFinish } from './stored-stage.ts';
 
 /** True if nothing of the tree is left to do. */
 export async function isFinished(tree: JobTree): Promise<boolean> {
@@ -21,7 +21,7 @@ export async function hasFiles(message: JobMessage): Promise<boolean> {
   if (message.type === 'direct') return hasDirect(message);
   const { stage: name, key, settings } = message;
   const dir = stageDirectory(out, name, key);
-  if (isRemote(out)) return (await storedKey(out, `${name}-${key.slice(0, 8)}`)) === key;
+  if (isRemote(out)) return (await storedFinish(out, `${name}-${key.slice(0, 8)}`, key)) !== undefined;
   const stage = stageNamed(name);
   const parsed = stage?.settings.safeParse(settings);
   if (!stage || !parsed?.success) return false;
@@ -33,10 +33,4 @@ async function hasDirect({ stage, settings, out }: DirectJob): Promise<boolean> 
   if (isRemote(out)) return false;
   const kind = await jobKind(stage);
   return (await kind.finished?.(parseSettings(kind, settings), out)) ?? false;
-}
-
-/** Key of the finished stage in a folder of an object store. */
-export async function storedKey(out: string, folder: string): Promise<unknown> {
-  const manifest = (await readStoredJson(out, `${folder}/stage.json`)) as { key?: unknown } | undefined;
-  return manifest?.key;
 }

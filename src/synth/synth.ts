@@ -9,7 +9,8 @@ import { checked } from '../checked.ts';
 import { type LoadOptions, loadCoder } from '../coders/coder.ts';
 import { openCoder } from '../coders/formats/load.ts';
 import type { StageContext } from '../context.ts';
-import { hashOf, writeJson } from '../files.ts';
+import { hashOf } from '../files.ts';
+import { writeSealed } from '../seal.ts';
 import { trainSweep } from '../train/sweep.ts';
 import { expandSweep, type SweepInput } from '../train/sweep-file.ts';
 import { presets, type SyntheticModelConfig, syntheticModelSchema } from './config.ts';
@@ -84,7 +85,7 @@ export async function synth(
       definitions,
       coders: bySeed(found, [...expandSweep(sweep).keys()], seeds),
     };
-    await writeJson(join(options.out, 'synth.json'), {
+    await writeSealed(join(options.out, 'synth.json'), {
       format: 'unfold-synth-1',
       key: hashOf({ config, train }),
       ...result,

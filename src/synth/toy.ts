@@ -1,8 +1,9 @@
 /** @file The toy models behind `unfold synth --toy`: one for each sparsity, a picture of all, and their numbers. */
 import { join } from 'node:path';
 import type { StageContext } from '../context.ts';
-import { writeJson } from '../files.ts';
 import { makeFolder } from '../folders.ts';
+import { recordFiles } from '../inventory.ts';
+import { writeSealed } from '../seal.ts';
 import { drawSuperposition } from './picture.ts';
 import { superposition, type ToyResult } from './superposition.ts';
 
@@ -38,6 +39,7 @@ export async function runToy(
   await makeFolder(out);
   const picture = join(out, 'superposition.svg');
   await drawSuperposition(picture, models);
-  await writeJson(join(out, 'superposition.json'), { models });
+  const files = await recordFiles(out, ['superposition.svg']);
+  await writeSealed(join(out, 'superposition.json'), { format: 'unfold-toy-1', models, files });
   return { picture, models };
 }

@@ -109,6 +109,22 @@ const kinds: readonly Kind[] = [
     }),
   },
   {
+    is: (name, { format }) => name === 'synth.json' && format === 'unfold-synth-1',
+    vouches: () => ({
+      what: 'a synthetic benchmark',
+      records: [],
+      again: `${REMOVE} unfold synth again: finished coders stay`,
+    }),
+  },
+  {
+    is: (name, { format }) => name === 'superposition.json' && format === 'unfold-toy-1',
+    vouches: (fields) => ({
+      what: 'a toy model',
+      records: recordsOf(fields),
+      again: `${REMOVE} unfold synth --toy again`,
+    }),
+  },
+  {
     is: (name, { run, settings }) => name === 'config.json' && run !== undefined && settings !== undefined,
     vouches: () => ({
       what: 'the settings of a run',

@@ -5,9 +5,12 @@ import { mkdir, mkdtemp, readdir, readFile, readlink, rm, symlink, writeFile } f
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PutObjectCommand, S3Client } from '@aws-sdk/client-s3';
-import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { type StageContext, silent } from '../../src/context.ts';
 import { sha256File } from '../../src/files.ts';
+import { recordFiles } from '../../src/inventory.ts';
+import { storedFinish } from '../../src/jobs/stored-stage.ts';
+import { writeSealed } from '../../src/seal.ts';
 import { copyPlace } from '../../src/storage/copy.ts';
 import { openStore } from '../../src/storage/open.ts';
 import { pull } from '../../src/storage/sync.ts';
@@ -250,4 +253,61 @@ test('unfold copy without credentials says so on one screen', () => {
   expect(child.status).toBe(1);
   expect(child.stderr).toContain('credentials');
   expect(child.stderr).not.toContain('internal:');
+});
+
+describe('a run with manifests', () => {
+  const key = 'abcdef01'.repeat(8);
+  const folder = 'train-abcdef01';
+  const files = {
+    small: 'run/final/cfg.json',
+    large: 'run/final/sae_weights.safetensors',
+    log: 'run/metrics.jsonl',
+  };
+
+  async function sealedRun(dir: string): Promise<string> {
+    const stage = join(dir, folder);
+    await mkdir(join(stage, 'run/final'), { recursive: true });
+    await writeFile(join(stage, files.small), '{}');
+    await writeFile(join(stage, files.large), noise(200_000));
+    await writeFile(join(stage, files.log), '{}\n');
+    const records = await recordFiles(stage, Object.values(files));
+    const manifest = { kind: 'unfold.stage/1', stage: 'train', key, finished_at: '2026', files: records };
+    await writeSealed(join(stage, 'stage.json'), manifest);
+    return stage;
+  }
+
+  test.each([
+    ['a small file with another digit', files.small, '[]', false],
+    ['a large file that is cut', files.large, 'cut', false],
+    ['a log that is gone', files.log, undefined, false],
+    ['its manifest edited', 'stage.json', `{"kind":"unfold.stage/1","key":"${key}","seal":"0"}`, false],
+    [
+      'a large file with other bytes, which is checked when it is used',
+      files.large,
+      noise(200_000).fill(7),
+      true,
+    ],
+  ])(
+    '%s: copy names it, and a stage on a bucket counts only if it looks whole',
+    async (name, file, content, counts) => {
+      const dir = join(root, name);
+      const stage = await sealedRun(dir);
+      const url = s3.url(name.replaceAll(/\W/g, '-'));
+      expect(await copyPlace(dir, url, silent())).toMatchObject({ damaged: [] });
+      expect(await storedFinish(url, folder, key)).toMatchObject({ key });
+      expect(await storedFinish(url, folder, 'another')).toBeUndefined();
+
+      const path = join(stage, file);
+      if (content === undefined) await rm(path);
+      else await writeFile(path, content);
+      const bad = s3.url(`${name.replaceAll(/\W/g, '-')}-damaged`);
+      const warnings: string[] = [];
+      const context = { ...silent(), warn: (message: string) => void warnings.push(message) };
+      expect(await copyPlace(dir, bad, context)).toMatchObject({ damaged: [`${folder}/${file}`] });
+      const back = join(root, `${name} back`);
+      expect(await copyPlace(bad, back, context)).toMatchObject({ damaged: [`${folder}/${file}`] });
+      expect(warnings.map((words) => words.includes(file))).toEqual([true, true]);
+      expect((await storedFinish(bad, folder, key)) !== undefined).toBe(counts);
+    },
+  );
 });

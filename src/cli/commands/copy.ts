@@ -11,6 +11,7 @@ a copy that was stopped goes on when it is started again. A stage's stage.json c
 finished stage. Unfinished files, locks and symbolic links are left out; the links harvest, train … of a run's folder are
 made again. Nothing is ever removed but what killed copies left unfinished: in a folder, and of uploads to a bucket that were
 begun on this machine. (Against those of machines that are gone, give the bucket a rule: AbortIncompleteMultipartUpload.)
+What is not what the manifests beside it say is copied as it is, and named.
 
 A place is a path, or s3://BUCKET/PREFIX; for a server that is not Amazon's, set AWS_ENDPOINT_URL_S3 or write
 s3://BUCKET/PREFIX?endpoint=http://HOST:PORT. Credentials come from the environment (AWS_ACCESS_KEY_ID …), ~/.aws, or the

@@ -5,6 +5,7 @@
 import { realpath } from 'node:fs/promises';
 import { basename, dirname, join, resolve, sep } from 'node:path';
 import { UnfoldError } from './errors.ts';
+import { targetOf } from './targets.ts';
 
 /** A path as the file system has it, of which the end may not be there yet. */
 export async function realPath(path: string): Promise<string> {
@@ -17,7 +18,7 @@ export async function realPath(path: string): Promise<string> {
 /**
  * Refuses an output that is one of the inputs, or lies within one that is a folder.
  * @param inputs paths that are read; undefined ones are passed over, and so is what is not there (a hub id)
- * @throws UnfoldError `bad-setting` that names both
+ * @throws UnfoldError `bad-setting` that names both; `not-writable` for an output that is a FIFO or a device
  */
 export async function refuseOwnInput(
   option: string,
@@ -25,6 +26,7 @@ export async function refuseOwnInput(
   inputs: readonly (string | undefined)[],
 ): Promise<void> {
   if (out === undefined) return;
+  await targetOf(out);
   const target = await realPath(out);
   for (const input of inputs) {
     if (input === undefined) continue;

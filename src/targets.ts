@@ -11,13 +11,14 @@ const MOST_LINKS = 40;
 
 /**
  * The path that `path` leads to, itself no link; `path` as it is where it is none or nothing.
- * @throws UnfoldError `not-writable` for links that lead in a circle
+ * @throws UnfoldError `not-writable` for links that lead in a circle, and for what is neither file nor folder: a file put in
+ *   the place of a FIFO or a device would take it away from everybody
  */
 export async function targetOf(path: string): Promise<string> {
   let current = path;
   for (let turn = 0; turn < MOST_LINKS; turn++) {
     const to = await readlink(current).catch(() => undefined);
-    if (to === undefined) return current;
+    if (to === undefined) return (await isSpecial(current)) ? refuseSpecial(path) : current;
     // `..` in a link is seen from the folder that the link really lies in.
     current = resolve(await realpath(dirname(current)), to);
   }
@@ -26,6 +27,20 @@ export async function targetOf(path: string): Promise<string> {
     expected: 'a name, or a link to where the output is to go',
     found: `more than ${MOST_LINKS} links that lead to one another`,
     todo: 'remove the link, or choose another name',
+  });
+}
+
+async function isSpecial(path: string): Promise<boolean> {
+  const stats = await lstat(path).catch(() => undefined);
+  return stats !== undefined && !stats.isFile() && !stats.isDirectory();
+}
+
+function refuseSpecial(path: string): never {
+  throw new UnfoldError('not-writable', {
+    where: path,
+    expected: 'a file or folder, or a name that is free',
+    found: 'a FIFO, a device or a socket',
+    todo: 'choose another name; what is written is moved to its name when it is whole',
   });
 }
 

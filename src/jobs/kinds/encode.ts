@@ -9,7 +9,7 @@ import { coderChoice } from './coder-choice.ts';
 import { absolutePath, visiblePaths } from './inputs.ts';
 import { type JobKind, type JobRequest, known, requestOf } from './kind.ts';
 import { isDone, type OnceOptions, once } from './once.ts';
-import { fileName, jobFile } from './place.ts';
+import { assertFile, fileName, jobFile } from './place.ts';
 
 const schema = z.strictObject({
   ...coderChoice,
@@ -53,6 +53,7 @@ const filesOf = ({ file }: Settings): string[] => [file];
 /** The job that `unfold encode` with these options would be. */
 export async function encodeRequest(options: EncodeOptions): Promise<JobRequest> {
   const { out, file } = jobFile(options.out, 'encode');
+  await assertFile(out, file);
   const { coder, input } = options;
   const settings = {
     ...known(schema, options),

@@ -12,7 +12,7 @@ import { coderChoice } from './coder-choice.ts';
 import { absoluteDataset, absoluteModel, absolutePath, visiblePaths } from './inputs.ts';
 import { type JobKind, type JobRequest, known, requestOf } from './kind.ts';
 import { isDone, type OnceOptions, once } from './once.ts';
-import { besides, fileName, jobFile } from './place.ts';
+import { assertFile, besides, fileName, jobFile } from './place.ts';
 
 const schema = z.strictObject({
   ...coderChoice,
@@ -72,6 +72,7 @@ const filesOf = ({ file, per_token, per_latent }: Settings): string[] =>
 export async function evaluateRequest(options: EvaluateCoderOptions): Promise<JobRequest> {
   checkInputs(options);
   const { out, file } = jobFile(options.out, 'evaluate');
+  await assertFile(out, file);
   const { coder, model, dataset, tokens, shards, per_token, per_latent } = options;
   const settings = {
     ...known(schema, options),

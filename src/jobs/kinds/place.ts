@@ -1,8 +1,9 @@
 /** @file Where a direct job's files go: a folder, or, for commands that write a file, the folder of that file. */
-import { basename, dirname } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { z } from 'zod';
 import { UnfoldError } from '../../errors.ts';
 import { formatS3, isRemote, normalisePlace, parseS3 } from '../../storage/url.ts';
+import { targetOf } from '../../targets.ts';
 
 /** A file's name within the job's folder. */
 export const fileName = z
@@ -26,6 +27,11 @@ function noFolder(out: unknown, stage: string): UnfoldError {
     found: out ? `${String(out)}, a whole bucket` : 'none',
     todo: 'name a folder; whoever queues a job does not see what it prints',
   });
+}
+
+/** Refuses to queue work whose file cannot be written, as far as that is seen from here. @throws UnfoldError `not-writable` */
+export async function assertFile(out: string, file: string): Promise<void> {
+  if (!isRemote(out)) await targetOf(join(out, file));
 }
 
 /** A job's folder and the name of the file that it makes there. */

@@ -24,6 +24,7 @@ export async function refuseOwnInput(
   option: string,
   out: string | undefined,
   inputs: readonly (string | undefined)[],
+  within = 'a place within',
 ): Promise<void> {
   if (out === undefined) return;
   await targetOf(out);
@@ -35,8 +36,21 @@ export async function refuseOwnInput(
     throw new UnfoldError('bad-setting', {
       where: `${option} ${out}`,
       expected: 'a place of its own for what is written',
-      found: target === source ? `the input ${input} itself` : `a place within the input ${input}`,
+      found: target === source ? `the input ${input} itself` : `${within} the input ${input} itself`,
       todo: `choose another ${option}`,
     });
   }
+}
+
+/**
+ * Refuses an output that would replace a file of an input, or its folder; a new file may be put beside its files.
+ * @throws UnfoldError `bad-setting` that names both
+ */
+export async function refuseReplacing(
+  option: string,
+  out: string,
+  inputs: readonly (string | undefined)[],
+): Promise<void> {
+  const isThere = (await realpath(resolve(out)).catch(() => undefined)) !== undefined;
+  if (isThere) await refuseOwnInput(option, out, inputs, 'a file of');
 }

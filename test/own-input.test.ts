@@ -6,7 +6,7 @@ import { afterAll, expect, test } from 'vitest';
 import { encodeFile } from '../src/coders/encode-file.ts';
 import { silent } from '../src/context.ts';
 import { evaluateCoders } from '../src/evaluate/evaluate-coders.ts';
-import { refuseOwnInput } from '../src/own-input.ts';
+import { refuseOwnInput, refuseReplacing } from '../src/own-input.ts';
 import { runTraining } from '../src/train/command.ts';
 
 const dir = mkdtempSync(join(tmpdir(), 'unfold-own-input-'));
@@ -34,4 +34,29 @@ test('encode, evaluate and train leave their inputs as they are', async () => {
   await expect(runTraining(run, silent())).rejects.toThrow(/within the input/);
   expect(readFileSync(input, 'utf8')).toBe('rows');
   expect(readFileSync(at('coder', 'cfg.json'), 'utf8')).toBe('{}');
+});
+
+test('an evaluation may lie beside a coder, but replaces no file of it or of the model, whatever its name', async () => {
+  mkdirSync(at('set', 'layer_0'), { recursive: true });
+  for (const file of ['layer_0/ae.pt', 'config.yaml', 'notes.json']) writeFileSync(at('set', file), '{}');
+  symlinkSync('set/notes.json', at('notes-elsewhere.json'));
+  for (const name of [
+    'set/layer_0/ae.pt',
+    'set/config.yaml',
+    'set/notes.json',
+    'notes-elsewhere.json',
+    'set',
+  ])
+    for (const given of [
+      { coder: at('set'), model: at('coder'), dataset: 'novels' },
+      { coder: at('coder'), model: at('set'), dataset: 'novels' },
+    ])
+      for (const to of ['out', 'per_token', 'per_latent'])
+        await expect(evaluateCoders({ ...given, [to]: at(name) }), `${to} ${name}`).rejects.toThrow(
+          /the input/,
+        );
+  await expect(refuseReplacing('--out', at('set', 'evaluation.json'), [at('set')])).resolves.toBeUndefined();
+  writeFileSync(at('set', 'evaluation.json'), JSON.stringify({ kind: 'unfold.evaluation/1' }));
+  const again = { coder: at('set'), shards: at('shards'), out: at('set', 'evaluation.json') };
+  await expect(evaluateCoders(again)).rejects.not.toThrow(/the input/);
 });

@@ -6,6 +6,7 @@ import type { Command } from 'commander';
 import type { StageContext } from '../context.ts';
 import type { JobRequest } from '../jobs/kinds/kind.ts';
 import type { Modes } from './modes.ts';
+import type { Places } from './places.ts';
 
 /** Handed to every command's action. */
 export interface CommandIO {
@@ -49,6 +50,8 @@ export interface CommandSpec {
   subcommands?: readonly CommandSpec[];
   /** Where not every option has an effect beside every other. */
   modes?: Modes;
+  /** What it reads and what it writes, which may not lie on it: of every command that names both. */
+  places?: Places;
   /**
    * What is true after Ctrl-C, at whatever moment: "stopped; …". Some commands keep what they have done, others begin again,
    * and it may depend on the options.

@@ -11,6 +11,7 @@ import { packageVersion } from '../package-version.ts';
 import { BEGINS_AGAIN, type CommandIO, type CommandSpec } from './command.ts';
 import { commands } from './commands/index.ts';
 import { refuseWithoutEffect } from './modes.ts';
+import { refuseOwnInputs } from './places.ts';
 import { report, type Stop } from './report.ts';
 import { hideSecretArguments } from './secret-arguments.ts';
 import { writeErr, writeJsonLine, writeOut } from './streams.ts';
@@ -113,6 +114,7 @@ function suggestByMeaning(command: Command): void {
 async function runCommand(spec: CommandSpec, command: Command, stop: Stop): Promise<void> {
   const options = command.optsWithGlobals<Record<string, unknown>>();
   if (spec.modes) refuseWithoutEffect(spec.modes, command, command.args);
+  if (spec.places) await refuseOwnInputs(spec.places, command);
   const { afterStop } = spec;
   stop.afterStop = typeof afterStop === 'string' ? afterStop : afterStop(options);
   const io = commandIO(Boolean(options.json), Boolean(options.quiet), stop);

@@ -2,12 +2,11 @@
  * @file `unfold evaluate` as a function for whatever a path holds: a coder of one hook, a coder over several (cross-layer
  * transcoder, crosscoder), or a set with one coder a hook, which is evaluated as the one replacement that it is.
  */
-import { join } from 'node:path';
 import { type Coder, loadCoderSet } from '../coders/coder.ts';
 import { type StageContext, silent } from '../context.ts';
 import { UnfoldError } from '../errors.ts';
-import { writeJson } from '../files.ts';
-import { refuseOwnInput } from '../own-input.ts';
+import { readJson, writeJson } from '../files.ts';
+import { refuseOwnInput, refuseReplacing } from '../own-input.ts';
 import { openShards } from '../shards/reader.ts';
 import {
   type CoderEvaluation,
@@ -76,19 +75,26 @@ async function onShards(
   }
 }
 
+/** True for what an earlier evaluation wrote, which may be written again beside the coder. */
+async function isEvaluation(file: string): Promise<boolean> {
+  const found = file.endsWith('.json') ? await readJson(file).catch(() => undefined) : undefined;
+  const kind = String((found as { kind?: unknown } | null | undefined)?.kind);
+  return /^unfold\.(layers-)?evaluation\//.test(kind);
+}
+
 /** Files that are written, held against those that are read. */
 async function refuseOwnInputs(options: EvaluateCoderOptions): Promise<void> {
-  const { coder, shards, tokens, dataset } = options;
-  const ofCoder = ['', 'final'].flatMap((folder) =>
-    ['cfg.json', 'sae_weights.safetensors'].map((name) => join(coder, folder, name)),
-  );
+  const { coder, model, shards, tokens, dataset } = options;
   const files = {
     '--out': options.out,
     '--per-token': options.per_token,
     '--per-latent': options.per_latent,
   };
-  for (const [option, file] of Object.entries(files))
-    await refuseOwnInput(option, file, [...ofCoder, shards, tokens, dataset]);
+  for (const [option, file] of Object.entries(files)) {
+    await refuseOwnInput(option, file, [shards, tokens, dataset]);
+    if (file !== undefined && !(await isEvaluation(file)))
+      await refuseReplacing(option, file, [coder, model]);
+  }
 }
 
 /** Options that mean one hook. */

@@ -39,6 +39,7 @@ if the whole model ran, the logits ("logits"). Python reads the file with safete
     ],
     takes: { '--prompt': ['--prompt', '--no-prepend-bos'], '--tokens': ['--tokens'] },
   },
+  places: { reads: ['--model', '--tokens'], writes: '--out' },
   configure(command: Command) {
     command
       .requiredOption('--model <dir or id>', 'a Hugging Face GPT-2: folder or hub id')
@@ -70,8 +71,6 @@ async function record(options: Record<string, unknown>, io: CommandIO): Promise<
   const { loadGPT2 } = await import('../../model/gpt2.ts');
   const { recordActivations } = await import('../../model/record.ts');
   const { assertFits } = await import('../../model/tokenizer.ts');
-  const { refuseOwnInput } = await import('../../own-input.ts');
-  await refuseOwnInput('--out', options.out as string, [options.model as string, options.tokens as string]);
   const { tokens, tokenizer } = await inputTokens(options, io);
   const loaded = await loadGPT2(options.model as string, io.context);
   if (tokenizer) assertFits(tokenizer, loaded.cfg.d_vocab, io.context);

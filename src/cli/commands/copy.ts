@@ -25,6 +25,7 @@ machine's role.`,
     ['unfold copy s3://my-bucket/runs/quickstart runs/fetched', 'and a run that they made to a folder'],
   ],
   afterStop: 'what was copied stays, and the same command copies the rest',
+  places: { reads: ['<from>'], writes: '<to>' },
   configure(command: Command) {
     command
       .argument('<from>', 'path or s3:// URL of what is to be copied')

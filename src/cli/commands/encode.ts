@@ -24,6 +24,7 @@ finished run of unfold train, or a coder in any layout as it is (see unfold impo
   ],
   afterStop: BEGINS_AGAIN,
   usesBackend: true,
+  places: { reads: ['--coder', '--input'], writes: '--out' },
   configure(command: Command) {
     command
       .requiredOption('--coder <path>', 'folder or file of the coder, or a training run')

@@ -37,6 +37,7 @@ same paths, or --out is an s3:// URL. A lost worker's job is tried again and goe
       'jobs that are queued': ENQUEUE_FLAGS.filter((flag) => flag !== '--tag'),
     },
   },
+  places: { reads: ['<pipeline>'], writes: '--out' },
   configure(command: Command) {
     command
       .argument('<pipeline>', 'a pipeline file, the name of a bundled one, or a command below')

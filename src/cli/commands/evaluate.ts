@@ -60,6 +60,8 @@ a flag says otherwise.`,
       '--tokens': ['--model', '--tokens', '--batch-contexts', '--per-token'],
     },
   },
+  // Beside a coder and its model an evaluation may lie; evaluateCoders sees to it that it replaces none of their files.
+  places: { reads: ['--dataset', '--tokens', '--shards'], writes: '--out' },
   configure(command: Command) {
     addCoderOptions(command);
     command

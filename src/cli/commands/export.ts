@@ -31,6 +31,7 @@ with the reason. What was written is opened again and compared with the original
       '--format circuit-tracer': ['--scan'],
     },
   },
+  places: { reads: ['<coders>'], writes: '--out' },
   configure(command: Command) {
     command
       .argument('<coders...>', 'coders, sets, or folders of coders')

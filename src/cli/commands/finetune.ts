@@ -77,6 +77,7 @@ the same command goes on. The result is in final/, in SAELens's layout; its cfg.
       '--tokens': ['--tokens'],
     },
   },
+  places: { reads: ['--coder', '--model', '--dataset', '--tokens', '--config'], writes: '--out' },
   configure(command: Command) {
     addCoderOptions(command);
     command

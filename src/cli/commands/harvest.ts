@@ -33,6 +33,7 @@ A file for --config: {model: checkpoints/novels-4l, text: {dataset: novels, max_
   ],
   afterStop: 'finished shards are kept, and the same command makes the others',
   usesBackend: true,
+  places: { reads: ['--config', '--model', '--dataset'], writes: '--out' },
   configure(command: Command) {
     command
       .option(

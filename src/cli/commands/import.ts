@@ -23,6 +23,7 @@ Layouts: saelens, saelens-old, sparsify, circuit-tracer, dictionary_learning, op
   ],
   afterStop: WHOLE_OR_NOT,
   usesBackend: true,
+  places: { reads: ['<source>'], writes: '--out' },
   configure(command: Command) {
     command
       .argument('<source>', 'folder or file of a coder, or of a set of coders')

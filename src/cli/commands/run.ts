@@ -30,6 +30,7 @@ Paths in it are looked for in the current directory, beside the file, and in the
       ? GOES_ON
       : `without --from the same command goes on where it was; with it, ${from} and what depends on it are made again`,
   usesBackend: true,
+  places: { reads: ['<pipeline>'], writes: '--out' },
   configure(command: Command) {
     command
       .argument('<pipeline>', 'a pipeline file, or the name of a bundled one')

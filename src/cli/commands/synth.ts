@@ -49,6 +49,7 @@ written. The model is drawn here from its settings: a coder of another program's
       'a benchmark file': ['--out', '--seeds', '--training-tokens', '--samples'],
     },
   },
+  places: { reads: ['[file]', '--coder'], writes: '--out' },
   configure(command: Command) {
     command
       .argument('[file]', 'benchmark file')

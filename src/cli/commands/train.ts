@@ -88,6 +88,7 @@ blocks.{layer}.ln2.hook_normalized with grid: {layer: [0, 1, 2, 3]} makes a tran
       '--model': ['--model', '--dataset', '--max-tokens', '--context-size', ...ROW_FLAGS, ...TEXT_FLAGS],
     },
   },
+  places: { reads: ['--shards', '--model', '--dataset', '--config', '--sweep'], writes: '--out' },
   configure(command: Command) {
     command
       .option('--shards <dir>', 'rows from a folder of shards')

@@ -38,6 +38,7 @@ can mend (which is not tried again), or memory left behind.`,
       'loses its process once half-way, and is finished by the next',
     ],
   ],
+  places: { reads: [], writes: '--out' },
   configure(command: Command) {
     command
       .requiredOption('--out <dir>', 'folder that every worker sees')
@@ -82,6 +83,7 @@ function enqueued(spec: CommandSpec, { configure, act }: Enqueuing): CommandSpec
     ...(spec.modes && {
       modes: { ...spec.modes, always: [...spec.modes.always, '--out', ...ENQUEUE_FLAGS] },
     }),
+    ...(spec.places && { places: spec.places }),
     afterStop: STAYS_QUEUED,
     configure(command) {
       spec.configure(command);

@@ -24,7 +24,7 @@ const INPUTS = [
 export const STRUCK_COMMANDS: Readonly<Record<string, string>> = {
   harvest: `harvest ${TEXT} --max-tokens 2048 --hooks ${HOOK} --shard-rows 256 --batch-contexts 8 --out OUT`,
   train:
-    'train --shards BASE/shards --d-sae 64 --k 4 --training-tokens 4096 --train-batch-size-tokens 64 --lr 0.004 --checkpoint-every-steps 4 --out OUT',
+    'train --shards BASE/shards --d-sae 64 --k 4 --training-tokens 4096 --train-batch-size-tokens 64 --lr 0.004 --set checkpoint_every_steps=4 --out OUT',
   finetune: `finetune --coder BASE/coder/final ${TEXT} --training-tokens 512 --train-batch-size-tokens 64 --set checkpoint_every_steps=2 --eval-tokens 64 --out OUT`,
   evaluate: `evaluate --coder BASE/coder/final ${TEXT} --max-tokens 512 --out OUT/evaluation.json`,
   encode: `encode --coder BASE/coder/final --input BASE/rows.safetensors --tensor ${HOOK} --out OUT/latents.safetensors`,

@@ -13,6 +13,7 @@ import { corpusSpecSchema, PACKING, type ResolvedCorpusSpec } from '../text/spec
 import { trainSettings } from '../train/settings.ts';
 import { expandSweep, isSweep, type SweepInput } from '../train/sweep-file.ts';
 import { plainValue } from '../yaml.ts';
+import { refuseIdle } from './idle.ts';
 import { resolvePath, searchPlaces } from './paths.ts';
 import { validateYaml, type YamlSource } from './yaml.ts';
 
@@ -102,6 +103,7 @@ const INHERITED = [
 export function parsePipeline(source: YamlSource): Pipeline {
   const raw = mappings(plainValue(source));
   const pipeline = validateYaml(source, schemaFor(raw.train ?? {}));
+  refuseIdle(source);
   if (isSweep(pipeline.train)) checkSweep(pipeline.train, source.path);
   const places = searchPlaces(source.path);
   const text = { ...pipeline.text, dataset: resolvePath(pipeline.text.dataset, places) };

@@ -88,7 +88,8 @@ function explainIssue(source: YamlSource, schema: z.ZodType, issue: z.core.$ZodI
   });
 }
 
-function lookUp(value: unknown, path: readonly PropertyKey[]): unknown {
+/** The value at a path of a file; undefined where there is none. */
+export function lookUp(value: unknown, path: readonly PropertyKey[]): unknown {
   return path.reduce<unknown>((at, key) => (at as Record<PropertyKey, unknown> | undefined)?.[key], value);
 }
 
@@ -105,7 +106,7 @@ function expectedBy(issue: z.core.$ZodIssue): string {
 }
 
 /** file:line:column of the value at `path`, or of its nearest ancestor that is there. */
-function placeOf(source: YamlSource, path: readonly PropertyKey[]): string {
+export function placeOf(source: YamlSource, path: readonly PropertyKey[]): string {
   for (let length = path.length; length >= 0; length--) {
     const names = path.slice(0, length);
     if (length > 0 && source.overridden.has(names.join('.'))) return `--set ${names.join('.')}`;

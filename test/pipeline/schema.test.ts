@@ -90,6 +90,28 @@ describe('a pipeline', () => {
     expect(lessonOf(MINIMAL, 'train.architecture=topkk').expected).toContain('topk, batchtopk');
   });
 
+  it.each([
+    ['harvest.shard_rows=64', 'harvest.source=live'],
+    ['text.seed=3', 'text.shuffle=false'],
+    ['evaluate.text.seed=3', 'evaluate.text.shuffle=false'],
+    ['summary.features=3', 'train.grid={k: [4, 8]}'],
+    ['summary.examples=2', 'train.coders={a: {k: 4}}'],
+  ])('refuses %s beside %s, which leaves it without effect', (idle, because) => {
+    const name = idle.split('=')[0]!;
+    expect(lessonOf(MINIMAL, idle, because)).toMatchObject({
+      where: `--set ${name}: ${name}`,
+      todo: `leave ${name} out`,
+    });
+    expect(() => parse(MINIMAL, because)).not.toThrow();
+    expect(() => parse(MINIMAL, idle)).not.toThrow();
+  });
+
+  it('says where an idle setting stands, and leaves a line of the file whose choice --set overrides', () => {
+    const file = (more: string) => MINIMAL.replace('context_size: 64', `context_size: 64, seed: 3${more}`);
+    expect(lessonOf(file(', shuffle: false')).where).toMatch(/^small\.yaml:4:\d+: text\.seed$/);
+    expect(parse(file(''), 'text.shuffle=false').text.shuffle).toBe(false);
+  });
+
   it('names the nearest settings for a misspelt one', () => {
     expect(lessonOf(`${MINIMAL}trian: {k: 3}`).todo).toContain('"train"');
     expect(lessonOf(MINIMAL, 'text.contextsize=3').todo).toContain('"context_size"');

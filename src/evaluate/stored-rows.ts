@@ -102,10 +102,26 @@ export async function rowChoice(
     ...(context_size && { context_size }),
   };
   if (all_tokens) return { ...shared, exclusions: {} };
+  if (source.hasTokens === false) refuseTokenRules(coder, exclude_tokens);
   const exclusions = exclude_tokens
     ? { tokens: new Set(exclude_tokens) }
     : exclusionsOf(coder, await specialIds(coder, source, context));
   return { ...shared, exclusions };
+}
+
+/** Rows without tokens cannot be left out by them. @throws UnfoldError `unknown-tokens` */
+function refuseTokenRules(coder: Pick<Coder, 'cfg'>, exclude_tokens?: readonly number[]): void {
+  // Some token stands for all that are special: is any left out?
+  const left_out = exclude_tokens?.length ?? exclusionsOf(coder, new Set([0])).tokens?.size ?? 0;
+  if (left_out === 0) return;
+  throw new UnfoldError('unknown-tokens', {
+    where: exclude_tokens
+      ? '--exclude-tokens on stored rows'
+      : 'the coder’s exclude_special_tokens on stored rows',
+    expected: 'a column token_ids or token_id, which says what rows to leave out',
+    found: 'rows that were saved without their tokens',
+    todo: 'save them with token_ids, or count every row with --all-tokens',
+  });
 }
 
 function contextSizeOf({ cfg: { metadata } }: Pick<Coder, 'cfg'>, source: BlockSource): number | undefined {

@@ -17,7 +17,7 @@ export interface ActivationBlock {
   rows: number;
   /** Per hook name: [rows, width] row-major. float16 storage is already widened to float32. */
   activations: ReadonlyMap<string, Float32Array>;
-  /** [rows] token at each row. */
+  /** [rows] token at each row; -1 where it is not known ({@link BlockSource.hasTokens}). */
   tokenId: Int32Array;
   /** [rows] index of the context (packed sequence) in the corpus. */
   seqId: Uint32Array;
@@ -30,6 +30,8 @@ export interface BlockSource {
   readonly hooks: readonly HookWidth[];
   /** Rows in each block; special tokens are already left out. */
   readonly blockRows: readonly number[];
+  /** False for rows of other programs that were saved without their tokens. */
+  readonly hasTokens?: boolean;
   /** Hash of everything that determines the rows (model, tokeniser, dataset, settings): equal for shards and live. */
   readonly contentHash: string;
   /**

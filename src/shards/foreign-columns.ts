@@ -35,6 +35,12 @@ interface Lists {
   context: number;
 }
 
+const TOKENS = ['token_ids', 'token_id'];
+
+/** True if there is a column of tokens. */
+export const hasTokenColumn = (fields: readonly Field[]): boolean =>
+  fields.some(({ name }) => TOKENS.includes(name));
+
 /** The names of the activation columns. @throws UnfoldError if there are none, or two of a name */
 export function activationFields({ fields, where }: Table): string[] {
   const names = fields.filter(isFloatList).map(({ name }) => name);
@@ -69,8 +75,7 @@ export async function foreignBlock(
   return {
     rows,
     activations,
-    tokenId:
-      (await integers(each, ['token_ids', 'token_id'], Int32Array, 0x7fffffff)) ?? new Int32Array(rows),
+    tokenId: (await integers(each, TOKENS, Int32Array, 0x7fffffff)) ?? new Int32Array(rows).fill(-1),
     seqId:
       (await integers(each, ['seq_id'], Uint32Array, 0xffffffff)) ??
       Uint32Array.from({ length: rows }, (_, i) => first + Math.floor(i / context)),

@@ -17,6 +17,7 @@ import {
   activationFields,
   badDataset,
   foreignBlock,
+  hasTokenColumn,
   REMEDY,
   type Shape,
   shapeOf,
@@ -56,6 +57,7 @@ class ForeignShards implements BlockSource {
   readonly hooks: readonly HookWidth[];
   readonly blockRows: readonly number[];
   readonly contentHash: string;
+  readonly hasTokens: boolean;
   readonly #context: number;
   readonly #places: readonly BatchPlace[];
 
@@ -63,6 +65,7 @@ class ForeignShards implements BlockSource {
     this.hooks = hooks;
     this.blockRows = places.map(({ batch }) => batch.rows * context);
     this.contentHash = contentHash;
+    this.hasTokens = places.every(({ fields }) => hasTokenColumn(fields));
     this.#context = context;
     this.#places = places;
   }

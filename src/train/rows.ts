@@ -94,9 +94,9 @@ function unsound(hooks: readonly HookWidth[], batch: RowBatch, step: number): Un
       const bad = values.subarray(row * width, (row + 1) * width).find((value) => !Number.isFinite(value));
       if (bad === undefined) continue;
       hook = name;
-      rows.push(
-        `${bad} in context ${batch.seqId[row]} at position ${batch.pos[row]} (token ${batch.tokenId[row]})`,
-      );
+      const token = batch.tokenId[row]!;
+      const known = token < 0 ? '' : ` (token ${token})`;
+      rows.push(`${bad} in context ${batch.seqId[row]} at position ${batch.pos[row]}${known}`);
     }
   }
   return new UnfoldError('not-finite', {
